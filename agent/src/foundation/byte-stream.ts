@@ -1,0 +1,32 @@
+/**
+ * What the data path needs of a socket. `net.Socket` is one; the simulation's seeded socket is the other.
+ * Writes are fire and forget: an accepted write that cannot be carried out ends in `error` and `close`.
+ */
+export interface ByteStream {
+	/** Bytes that were written and that the kernel has not yet taken. */
+	readonly writableLength: number;
+	/** Whether `drain` will follow. */
+	readonly writableNeedDrain: boolean;
+	readonly destroyed: boolean;
+	write(bytes: Uint8Array): boolean;
+	/** Sends FIN once everything written has been taken. */
+	end(): void;
+	/** Closes both directions at once. */
+	destroy(): void;
+	/** Closes with RST: no TIME_WAIT, and the peer cannot take what it has for whole. */
+	resetAndDestroy(): void;
+	pause(): unknown;
+	resume(): unknown;
+	cork(): void;
+	uncork(): void;
+	/** `timeout` follows when nothing was read or written for so long; 0 ends the watch. */
+	setTimeout(ms: number): unknown;
+	on(event: "data", listener: (bytes: Buffer) => void): unknown;
+	on(event: "error", listener: (error: Error) => void): unknown;
+	on(event: "connect" | "end" | "drain" | "close" | "timeout", listener: () => void): unknown;
+	removeAllListeners(event?: string): unknown;
+}
+
+/** The `code` of a Node system error, or an empty string. */
+export const errorCode = (error: unknown): string =>
+	error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
