@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { renderAddress } from "../config/address.ts";
+import type { Address } from "../config/settings.ts";
+import { ManualScheduler } from "../foundation/scheduler.ts";
+import { AppPort, appPlaces, RETRY_MS, tryConnect } from "./app-port.ts";
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const localhost: Address = { kind: "tcp", host: "localhost", port: 3000 };
+
+function fixture(app: Address | undefined = localhost, own: readonly string[] = ["10.0.0.7"], timeoutMs = 1_000) {
+	const scheduler = new ManualScheduler();
+	const accepting = new Set<string>();
+	const tried: string[] = [];
+	let hangs = false;
+	const port = new AppPort(
+		"app-port",
+		app,
+		{ intervalMs: 5_000, timeoutMs, fall: 3, rise: 2 },
+		{
+			clock: scheduler.clock,
+			scheduler,
+			random: () => 0.5,
+			ownAddresses: () => own,
+			tryConnect: async (address) => {
+				tried.push(renderAddress(address));
+				if (hangs) {
+					scheduler.clock.advance(timeoutMs);
+					throw new Error("no answer in time");
+				}
+				if (!accepting.has(renderAddress(address))) throw Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+			},
+		},
+	);
+	const told: string[] = [];
+	port.subscribe(({ state, address }) => told.push(`${state} ${address === undefined ? "-" : renderAddress(address)}`));
+	const step = async (ms: number): Promise<void> => {
+		scheduler.advance(ms);
+		await settle();
+	};
+	return {
+		port,
+		scheduler,
+		accepting,
+		tried,
+		told,
+		step,
+		hang: () => {
+			hangs = true;
+		},
+	};
+}
+
+test("localhost means 127.0.0.1, then ::1, then the addresses of the pod; anything else means itself", () => {
+	const render = (app: Address, own: readonly string[]): readonly string[] => appPlaces(app, own).map(renderAddress);
+	const expected = ["127.0.0.1:3000", "[::1]:3000", "10.0.0.7:3000", "[fd00::7]:3000"];
+	assert.deepEqual(render(localhost, ["10.0.0.7", "fd00::7"]), expected);
+	assert.deepEqual(render({ ...localhost, host: undefined }, ["10.0.0.7", "fd00::7"]), expected);
+	assert.deepEqual(render({ ...localhost, host: "10.1.1.1" }, ["10.0.0.7"]), ["10.1.1.1:3000"]);
+	assert.deepEqual(render({ kind: "unix", path: "/run/app.sock" }, ["10.0.0.7"]), ["unix:/run/app.sock"]);
+	assert.equal(appPlaces(localhost, Array(100).fill("10.0.0.7")).length, 8);
+});
+
+test("an app that comes is seen at the next short retry, on whichever address it listens", async () => {
+	const { port, accepting, told, tried, step } = fixture();
+	assert.equal(port.status.state, "unknown");
+	await port.start();
+	await step(0);
+	assert.equal(port.status.state, "refuses");
+	assert.match(
+		port.status.lastError ?? "",
+		/^ECONNREFUSED 127\.0\.0\.1:3000, ECONNREFUSED \[::1\]:3000, ECONNREFUSED 10/,
+	);
+	accepting.add("10.0.0.7:3000");
+	await step(RETRY_MS);
+	assert.equal(port.status.state, "refuses", "rise is 2 once it has refused");
+	await step(RETRY_MS);
+	assert.deepEqual(told, ["refuses -", "refuses 10.0.0.7:3000", "accepts 10.0.0.7:3000"]);
+	assert.equal(port.status.lastError, undefined);
+	tried.length = 0;
+	await step(5_000);
+	assert.deepEqual(tried, ["10.0.0.7:3000"], "where it answered is tried first");
+	await port.stop();
+});
+
+test("the first answer counts at once; afterwards it takes fall failures, quickly one after the other", async () => {
+	const { port, accepting, told, step, scheduler } = fixture();
+	accepting.add("127.0.0.1:3000");
+	await port.start();
+	await port.start();
+	await step(0);
+	assert.equal(port.status.state, "accepts");
+	const sinceMs = port.status.sinceMs;
+	accepting.clear();
+	await step(5_000);
+	assert.equal(port.status.state, "accepts");
+	assert.match(port.status.lastError ?? "", /ECONNREFUSED/);
+	assert.equal(port.status.sinceMs, sinceMs);
+	await step(RETRY_MS);
+	await step(RETRY_MS);
+	assert.equal(port.status.state, "refuses");
+	assert.deepEqual(
+		port.status.address,
+		{ kind: "tcp", host: "127.0.0.1", port: 3000 },
+		"most likely it comes back there",
+	);
+	assert.ok(port.status.sinceMs > sinceMs);
+	assert.deepEqual(told, ["accepts 127.0.0.1:3000", "refuses 127.0.0.1:3000"]);
+	await port.stop();
+	assert.equal(scheduler.pending, 0);
+});
+
+test("a check that hangs uses up its time and tries no further place", async () => {
+	const { port, tried, step, hang } = fixture();
+	hang();
+	await port.start();
+	await step(0);
+	assert.deepEqual(tried, ["127.0.0.1:3000"]);
+	assert.match(port.status.lastError ?? "", /no answer in time/);
+	await port.stop();
+});
+
+test("without a port nothing is tried; a port that is found is checked at once and the old one forgotten", async () => {
+	const scheduler = new ManualScheduler();
+	const { promise: slow, resolve: answer } = Promise.withResolvers<void>();
+	const tried: string[] = [];
+	const port = new AppPort(
+		"app-port",
+		undefined,
+		{ intervalMs: 5_000, timeoutMs: 1_000, fall: 1, rise: 1 },
+		{
+			clock: scheduler.clock,
+			scheduler,
+			random: () => 0,
+			ownAddresses: () => [],
+			tryConnect: (address) => {
+				tried.push(renderAddress(address));
+				return address.kind === "tcp" && address.port === 3000 ? slow : Promise.resolve();
+			},
+		},
+	);
+	await port.start();
+	scheduler.advance(60_000);
+	await settle();
+	assert.deepEqual(tried, []);
+	port.setApp(localhost);
+	scheduler.advance(0);
+	port.setApp({ ...localhost, port: 4000 });
+	answer(); // too late: nobody asks about 3000 any more
+	await settle();
+	assert.equal(port.status.address, undefined);
+	scheduler.advance(0);
+	await settle();
+	assert.deepEqual(port.status.address, { kind: "tcp", host: "127.0.0.1", port: 4000 });
+	await port.stop();
+	assert.equal(scheduler.pending, 0);
+});
+
+test("setApp before the start waits for the start, and an ended subscription hears nothing", async () => {
+	const { port, told, accepting, step, scheduler } = fixture();
+	port.subscribe(() => assert.fail("ended"))();
+	port.setApp({ ...localhost, port: 4000 });
+	assert.equal(scheduler.pending, 0);
+	accepting.add("[::1]:4000");
+	await port.start();
+	await step(0);
+	assert.deepEqual(told, ["accepts [::1]:4000"]);
+	await port.stop();
+	await port.stop();
+});
+
+async function listening(
+	server: Server,
+	at: { readonly path: string } | { readonly host: string; readonly port: 0 },
+): Promise<number> {
+	await new Promise<void>((resolve) => server.listen(at, resolve));
+	const address = server.address();
+	return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+test("tryConnect on real sockets: TCP and Unix accept, a closed port and a missing socket are refused with their code", async (t) => {
+	const folder = mkdtempSync(join(tmpdir(), "app-port-"));
+	const tcp = createServer((socket) => socket.resume());
+	const unix = createServer((socket) => socket.resume());
+	t.after(() => {
+		tcp.close();
+		unix.close();
+		rmSync(folder, { recursive: true, force: true });
+	});
+	const port = await listening(tcp, { host: "127.0.0.1", port: 0 });
+	const path = join(folder, "app.sock");
+	await listening(unix, { path });
+	await tryConnect({ kind: "tcp", host: "127.0.0.1", port }, 5_000);
+	await tryConnect({ kind: "tcp", host: undefined, port }, 5_000);
+	await tryConnect({ kind: "unix", path }, 5_000);
+	await assert.rejects(tryConnect({ kind: "unix", path: join(folder, "none.sock") }, 5_000), { code: "ENOENT" });
+	tcp.close();
+	await assert.rejects(tryConnect({ kind: "tcp", host: "127.0.0.1", port }, 5_000), { code: "ECONNREFUSED" });
+});
+
+test("tryConnect gives up when its time is over", async () => {
+	// TEST-NET-1 (RFC 5737) is never answered; a machine that refuses to route it says so with another code, which is a refusal too.
+	await assert.rejects(
+		tryConnect({ kind: "tcp", host: "192.0.2.77", port: 9 }, 1),
+		(error) => error instanceof Error && "code" in error,
+	);
+});
