@@ -1,0 +1,141 @@
+import { createServer, type Server, type Socket } from "node:net";
+import type { Address, InboundSettings } from "../config/settings.ts";
+import { CELL } from "../bridge/counters.ts";
+import { Peer } from "../exchange/forwarded.ts";
+import type { ByteStream } from "../foundation/byte-stream.ts";
+import { FAULTS } from "../foundation/fault.ts";
+import { type ConnectionParts, Http1Connection } from "./http1-connection.ts";
+import { ProxyHeader } from "./proxy-header.ts";
+
+/** Connections that wait in the kernel to be accepted; the kernel lowers it to net.core.somaxconn. */
+const BACKLOG = 4096;
+/** When the kernel asks whether a silent client is still there, ms: tunnels and event streams may be silent for long. */
+const KEEP_ALIVE_PROBE_MS = 60_000;
+/** Connections beyond `limits.connections` that are told so at the same time; more are reset. */
+const REFUSALS_MAX = 128;
+
+/**
+ * One `inbound` entry on one data thread: accepts, keeps to the bound, and knows every connection until it is closed. With several data
+ * threads each has a listener of its own on the same port (`reusePort`), and the kernel shares connections out among them.
+ */
+export class Listener {
+	readonly #parts: ConnectionParts;
+	readonly #inbound: number;
+	readonly #settings: InboundSettings;
+	readonly #connectionsMax: number;
+	readonly #connections = new Set<Http1Connection>();
+	/** Connections of which the PROXY protocol header has not come yet. */
+	readonly #headers = new Set<ProxyHeader>();
+	#server: Server | undefined;
+	#refusals = 0;
+
+	/** `connectionsMax`: this listener's share of `limits.connections`. */
+	constructor(parts: ConnectionParts, inbound: number, settings: InboundSettings, connectionsMax: number) {
+		this.#parts = parts;
+		this.#inbound = inbound;
+		this.#settings = settings;
+		this.#connectionsMax = connectionsMax;
+	}
+
+	/** Binds and accepts. Resolves with the port (0 for a Unix socket); rejects with the system's error. */
+	listen(reusePort: boolean): Promise<number> {
+		const server = createServer(
+			{ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS },
+			(socket) => this.#accept(socket),
+		);
+		this.#server = server;
+		return new Promise((resolve, reject) => {
+			server.once("error", reject);
+			server.listen({ ...bindOptions(this.#settings.listen), backlog: BACKLOG, reusePort }, () => {
+				server.off("error", reject);
+				// Errors of accepting (EMFILE) do not end a listener: libuv waits and tries again.
+				server.on("error", () => undefined);
+				const bound = server.address();
+				resolve(typeof bound === "object" && bound !== null ? bound.port : 0);
+			});
+		});
+	}
+
+	/** Takes a connection whose client is known. The simulation comes in here. */
+	take(socket: ByteStream, peer: Peer, first: Buffer | undefined): void {
+		const { counters } = this.#parts;
+		counters.add(CELL.DOWNSTREAM_OPEN, 1);
+		counters.add(CELL.DOWNSTREAM_OPENED, 1);
+		const isBeyond = this.#connections.size >= this.#connectionsMax;
+		const isOpaque = this.#settings.protocol === "tcp" || this.#settings.protocol === "http2";
+		// Who does not speak HTTP/1 cannot read the answer either.
+		if (isBeyond && (isOpaque || this.#refusals >= REFUSALS_MAX)) {
+			counters.add(CELL.DOWNSTREAM_OPEN, -1);
+			counters.add(CELL.REFUSED_START + FAULTS.connections_exceeded.index, 1);
+			socket.on("error", () => undefined);
+			socket.resetAndDestroy();
+			return;
+		}
+		const connection = new Http1Connection(socket, this.#parts, this.#inbound, peer, (closed) => {
+			this.#connections.delete(closed);
+			if (isBeyond) this.#refusals--;
+			counters.add(CELL.DOWNSTREAM_OPEN, -1);
+		});
+		this.#connections.add(connection);
+		if (isBeyond) {
+			this.#refusals++;
+			connection.refuse(FAULTS.connections_exceeded);
+		} else if (isOpaque) {
+			connection.relay(first);
+		} else if (first !== undefined) {
+			connection.receive(first);
+		}
+	}
+
+	/** Looks at the deadlines of all connections. */
+	sweep(nowMs: number): void {
+		for (const connection of this.#connections) connection.expire(nowMs);
+		for (const header of this.#headers) header.expire(nowMs);
+	}
+
+	/** Closes connections that have no request. Returns how many there were. */
+	closeIdle(): number {
+		let closed = 0;
+		for (const connection of this.#connections) {
+			if (!connection.isIdle) continue;
+			connection.closeIdle();
+			closed++;
+		}
+		return closed;
+	}
+
+	/** Accepts no more and cuts what is left. Returns how many exchanges were cut. */
+	stop(): number {
+		this.#server?.close();
+		this.#server = undefined;
+		let cut = 0;
+		for (const header of this.#headers) header.cut();
+		for (const connection of this.#connections) if (connection.cut()) cut++;
+		return cut;
+	}
+
+	#accept(socket: Socket): void {
+		if (!this.#parts.settings.connections.proxyProtocol) {
+			this.take(socket, new Peer(socket.remoteAddress), undefined);
+			return;
+		}
+		if (this.#headers.size >= this.#connectionsMax) {
+			this.#parts.counters.add(CELL.REFUSED_START + FAULTS.connections_exceeded.index, 1);
+			socket.on("error", () => undefined);
+			socket.resetAndDestroy();
+			return;
+		}
+		const header = new ProxyHeader(socket, this.#parts.clock, this.#parts.settings.timeouts.headMs, (address, rest) => {
+			this.#headers.delete(header);
+			if (address !== undefined) this.take(socket, new Peer(address), rest);
+			else this.#parts.counters.add(CELL.REFUSED_START + FAULTS.proxy_protocol.index, 1);
+		});
+		this.#headers.add(header);
+	}
+}
+
+const bindOptions = (address: Address) => {
+	if (address.kind === "unix") return { path: address.path };
+	// Without a host Node binds `::`, which takes both families where the system has IPv6, and 0.0.0.0 where it has not.
+	return address.host === undefined ? { port: address.port } : { host: address.host, port: address.port };
+};
