@@ -1,0 +1,419 @@
+import { DataThreads } from "./bridge/data-threads.ts";
+import { CELL, CounterReader } from "./bridge/counters.ts";
+import { SeriesUnion } from "./bridge/series-table.ts";
+import type { DataMessage } from "./bridge/commands.ts";
+import { renderAddress } from "./config/address.ts";
+import type { Address, Settings } from "./config/settings.ts";
+import { BUILD_INFO } from "./foundation/build-info.ts";
+import type { Clock } from "./foundation/clock.ts";
+import type { Component } from "./foundation/component.ts";
+import { Deadline } from "./foundation/deadline.ts";
+import { Drain } from "./foundation/drain.ts";
+import type { LogSink } from "./foundation/log-sink.ts";
+import { LINE_OWNERS } from "./foundation/log-sink.ts";
+import { AgentLogger } from "./foundation/logger.ts";
+import type { Scheduler } from "./foundation/scheduler.ts";
+import { AppPort, type AppPortStatus, appPlaces, tryConnect } from "./lifecycle/app-port.ts";
+import { stopBudget } from "./lifecycle/budget.ts";
+import { type DrainOutcome, DrainSequence, type StopReason } from "./lifecycle/drain-sequence.ts";
+import { ComponentRunner } from "./lifecycle/run-components.ts";
+import { NO_SOURCE, ownAddresses, type SourceAddresses, sourceAddresses } from "./lifecycle/source-address.ts";
+import { LifecycleState, type MoveReason } from "./lifecycle/state.ts";
+import { AccessLineWriter } from "./observe/access-line.ts";
+import { AppPages } from "./observe/app-page.ts";
+import { ExchangeMetrics } from "./observe/exchange-metrics.ts";
+import { type ExchangeObserver, ExchangeObservers, exemplarObserver } from "./observe/exchange-observers.ts";
+import { type OpenapiOutcome, OpenapiRoutes } from "./observe/openapi-routes.ts";
+import { RecentExchanges } from "./observe/recent.ts";
+import { MetricsPage } from "./ops/metrics-page.ts";
+import type { ProbeSource } from "./ops/probes.ts";
+import { OpsServer } from "./ops/server.ts";
+import { AgentRegistry } from "./telemetry/registry.ts";
+
+/** Memory for the exchanges that `outrigger why` can still tell of. */
+const RECENT_BYTES = 1 << 20;
+/** What each part may take to start. */
+const START_MS = 10_000;
+
+export interface AgentParts {
+	readonly settings: Settings;
+	readonly clock: Clock;
+	readonly scheduler: Scheduler;
+	/** Where all lines go; opened and closed by the caller, who may have lines of its own. */
+	readonly sink: LogSink;
+}
+
+/** The module of a data thread, beside this one: in the bundle every chunk lies in one folder. */
+const DATA_THREAD = new URL(import.meta.url.endsWith(".ts") ? "./data-thread.ts" : "./data-thread.js", import.meta.url);
+
+/** What was bound, with the port that the system gave where 0 was asked for. */
+export interface AgentAddresses {
+	/** In the order of `settings.inbound`. */
+	readonly inbound: readonly Address[];
+	readonly ops: Address;
+	readonly api: Address | undefined;
+}
+
+/**
+ * The agent: every part, in the order in which it comes to exist, and what each is handed. Nothing else knows all of them.
+ *
+ * Started in this order: data threads, observers, the app's check, the ops port. The data threads come first because they serve; probes come last
+ * because they say that the rest is there. Stop is the reverse, so that 9801 is closed first of the servers only when the process ends anyway.
+ */
+export class Agent {
+	readonly recent = new RecentExchanges(RECENT_BYTES);
+	readonly #settings: Settings;
+	readonly #clock: Clock;
+	readonly #log: AgentLogger;
+	readonly #state: LifecycleState;
+	readonly #drain = new Drain();
+	readonly #sequence: DrainSequence;
+	readonly #threads: DataThreads;
+	readonly #appPorts: readonly AppPort[];
+	readonly #ops: OpsServer;
+	readonly #appPages: AppPages;
+	readonly #runner: ComponentRunner;
+	readonly #budget: ReturnType<typeof stopBudget>;
+	#openapi: OpenapiRoutes | undefined;
+	#source: SourceAddresses = NO_SOURCE;
+	#hasStarted = false;
+
+	constructor(parts: AgentParts) {
+		const { settings, clock, scheduler, sink } = parts;
+		this.#settings = settings;
+		this.#clock = clock;
+		const log = new AgentLogger(sink, clock, settings.log.level, settings.log.fieldBytesMax);
+		this.#log = log;
+		this.#state = new LifecycleState(clock, log);
+
+		// ── what is counted, and who sees every exchange ──
+		const counters = new CounterReader();
+		const series = new SeriesUnion(settings.routes.seriesMax, settings.metrics.bodySizes);
+		const accessLines = new AccessLineWriter(sink, settings.log);
+		const recent = this.recent;
+		const observers = new ExchangeObservers(
+			scheduler,
+			[
+				...(settings.log.access ? [accessObserver(accessLines)] : []),
+				{ name: "recent", observe: (view, thread) => recent.add(view, thread) },
+				exemplarObserver(series),
+			],
+			(observer, error) => log.error("an observer failed", { observer, error }),
+		);
+
+		// ── traffic ──
+		this.#threads = new DataThreads({
+			settings,
+			entry: DATA_THREAD,
+			clock,
+			scheduler,
+			log,
+			counters,
+			series,
+			addRing: (thread, shared) => observers.addRing(thread, shared),
+			onMessage: (message) => this.#onMessage(message),
+		});
+
+		// ── leaving ──
+		this.#budget = stopBudget(settings.drain);
+		this.#sequence = new DrainSequence({
+			state: this.#state,
+			drain: this.#drain,
+			reading: {
+				inFlight: () => counters.sum(CELL.IN_FLIGHT),
+				arrived: () => counters.sum(CELL.REQUESTS_ARRIVED),
+			},
+			plan: {
+				budgetMs: this.#budget.drainMs,
+				announceMinMs: settings.drain.announceMinMs,
+				quietMs: settings.drain.quietMinMs,
+			},
+			clock,
+			scheduler,
+			log,
+		});
+		this.#state.subscribe(({ to }) => this.#threads.tell({ kind: "state", state: to }));
+		this.#drain.subscribe((stage) => {
+			if (stage === "finishing") this.#threads.tell({ kind: "closeIdle" });
+		});
+
+		// ── the app ──
+		const { intervalMs, timeoutMs, fall, rise } = settings.health.app;
+		this.#appPorts = settings.inbound.map(
+			(inbound) =>
+				new AppPort(
+					`app-port ${inbound.name}`,
+					inbound.app,
+					{ intervalMs, timeoutMs, fall, rise },
+					{ clock, scheduler, random: Math.random, ownAddresses, tryConnect },
+				),
+		);
+		for (const [index, port] of this.#appPorts.entries()) port.subscribe((status) => this.#onAppPort(index, status));
+
+		// ── what is shown ──
+		const app = new AppPages({ urls: settings.metrics.app, clock, scheduler, log });
+		this.#appPages = app;
+		const registry = new AgentRegistry();
+		registry.addBuildInfo(BUILD_INFO.version, BUILD_INFO.revision, BUILD_INFO.node);
+		const exchangeMetrics = new ExchangeMetrics(
+			counters,
+			series,
+			{
+				recordsDropped: () => observers.recordsDropped(),
+				linesDropped: () => LINE_OWNERS.map((owner) => [owner, sink.dropped(owner)] as const),
+				faults: () => observers.faults(),
+			},
+			settings.metrics,
+		);
+		const faults = new Map<string, number>();
+		const metrics = new MetricsPage({
+			sources: [
+				{ name: "exchange_metrics", source: exchangeMetrics },
+				{ name: "registry", source: registry },
+				{ name: "app_pages", source: app },
+			],
+			app,
+			collision: settings.metrics.collision,
+			clock,
+			log,
+			onFault: (observer, error) => {
+				faults.set(observer, (faults.get(observer) ?? 0) + 1);
+				log.error("a part of the metrics page failed", { observer, error });
+			},
+		});
+		this.#ops = new OpsServer({
+			listen: settings.ops.listen,
+			connectionsMax: settings.ops.connectionsMax,
+			bearerTokenFile: settings.ops.bearerTokenFile,
+			metrics,
+			probes: this.#probes(),
+			routes: [],
+			clock,
+			log,
+		});
+		for (const metric of this.#ops.pulledMetrics) registry.add(metric);
+		registry.add({
+			name: "outrigger_state",
+			type: "gauge",
+			help: "1 for the present state of the agent, 0 for the others.",
+			labelNames: ["state"],
+			read: (set) => {
+				for (const state of ["starting", "ready", "unready", "announcing", "draining", "stopping", "stopped"]) {
+					set({ state }, this.#state.at === state ? 1 : 0);
+				}
+			},
+		});
+		registry.add({
+			name: "outrigger_state_changes_total",
+			type: "counter",
+			help: "Moves from one state to another.",
+			labelNames: ["from", "to", "reason"],
+			read: (set) => {
+				for (const { from, to, reason, count } of this.#state.counts()) set({ from, to, reason }, count);
+			},
+		});
+		registry.add({
+			name: "outrigger_data_threads_replaced_total",
+			type: "counter",
+			help: "Data threads that died and were replaced; their connections were lost.",
+			labelNames: [],
+			read: (set) => set({}, this.#threads.replaced),
+		});
+
+		const components: Component[] = [this.#threads, observers, ...this.#appPorts, this.#ops];
+		this.#runner = new ComponentRunner(
+			components,
+			{ startMs: START_MS, stopMs: this.#budget.agentStopMs },
+			clock,
+			scheduler,
+			log,
+		);
+	}
+
+	get log(): AgentLogger {
+		return this.#log;
+	}
+
+	get state(): LifecycleState {
+		return this.#state;
+	}
+
+	/** Rejects when a port cannot be bound or a part cannot start; nothing is left then. */
+	async start(): Promise<AgentAddresses> {
+		await this.#runner.start();
+		this.#hasStarted = true;
+		this.#log.info("the agent has started", {
+			version: BUILD_INFO.version,
+			inbound: this.#settings.inbound.map((inbound) => inbound.name).join(","),
+		});
+		this.#settle();
+		// What loads slowly or asks the kernel comes after the first request can be served.
+		void this.#findSource();
+		void this.#log.load();
+		return this.addresses;
+	}
+
+	get addresses(): AgentAddresses {
+		const ops = this.#settings.ops.listen;
+		const opsPort = this.#ops.address?.port;
+		return {
+			inbound: this.#settings.inbound.map(({ listen }, index) =>
+				listen.kind === "unix" ? listen : { ...listen, port: this.#threads.ports[index] ?? listen.port },
+			),
+			ops: ops.kind === "unix" || opsPort === undefined ? ops : { ...ops, port: opsPort },
+			api: undefined,
+		};
+	}
+
+	/** Where the app of that entry of `inbound` listens, from now on. */
+	setApp(inbound: number, app: Address): void {
+		this.#tellApp(inbound, app, undefined);
+		this.#appPorts[inbound]?.setApp(app);
+	}
+
+	/** Announces and drains. Resolves when the app may be stopped; never rejects. A second call joins the first. */
+	drain(startedBy: MoveReason): Promise<DrainOutcome> {
+		return this.#sequence.begin(startedBy);
+	}
+
+	/** The app's process has ended: ends a drain, or makes a short one. */
+	appGone(): Promise<DrainOutcome> {
+		return this.#sequence.appGone();
+	}
+
+	/** Cuts what is in flight, in this turn. */
+	endNow(why: StopReason): Promise<DrainOutcome> {
+		return this.#sequence.endNow(why);
+	}
+
+	/** Stops every part. Safe without `start`, safe twice; never rejects. */
+	async stop(): Promise<void> {
+		await this.#sequence.endNow("asked");
+		await this.#openapi?.stop();
+		this.#appPages.stop();
+		await this.#runner.stop(Deadline.after(this.#clock, this.#budget.agentStopMs));
+		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut: 0 }, "parts_stopped");
+	}
+
+	#probes(): ProbeSource {
+		return {
+			live: () => {
+				const stalled = this.#hasStarted ? this.#threads.stalled() : 0;
+				return stalled === 0 ? { ok: true } : { ok: false, reason: "data_thread_stalled" };
+			},
+			ready: () => {
+				const at = this.#state.at;
+				if (at === "ready") return { ok: true };
+				return { ok: false, reason: at === "unready" ? "app_refuses" : at };
+			},
+			started: () => (this.#hasStarted ? { ok: true } : { ok: false, reason: "starting" }),
+		};
+	}
+
+	#onMessage(message: DataMessage): void {
+		switch (message.kind) {
+			case "appIdleLearned":
+				this.#log.info("the app closes idle connections sooner than we would; we do now", {
+					inbound: this.#settings.inbound[message.inbound]?.name,
+					idle_ms: message.idleMs,
+					from: message.from,
+				});
+				break;
+			case "routeHintRejected":
+				this.#log.warn("x-outrigger-route is no route template", { hint: message.hint });
+				break;
+			case "log":
+				this.#log[message.level](message.message, message.fields);
+				break;
+			case "idleClosed":
+				this.#log.debug("idle connections closed", { connections: message.connections });
+				break;
+			default:
+				break;
+		}
+	}
+
+	#onAppPort(inbound: number, status: AppPortStatus): void {
+		const app = this.#settings.inbound[inbound]?.app;
+		if (status.address !== undefined) this.#tellApp(inbound, app ?? status.address, status.address);
+		if (this.#hasStarted) this.#settle();
+	}
+
+	/** Readiness follows the app: all of its ports accept. */
+	#settle(): void {
+		const state = this.#state;
+		if (state.isLeaving) return;
+		if (this.#appPorts.some((port) => port.status.state === "unknown") && state.at === "starting") return; // not asked yet
+		const accepts = this.#appPorts.every((port) => port.status.state === "accepts");
+		if (accepts && state.canMoveTo("ready")) {
+			state.set({ at: "ready" }, "app_accepts");
+			this.#askForRoutes();
+		} else if (!accepts && state.canMoveTo("unready")) {
+			state.set({ at: "unready", why: "app_refuses" }, "app_refuses");
+		}
+	}
+
+	/** The place that answered comes first, then all the others. */
+	#tellApp(inbound: number, app: Address, answered: Address | undefined): void {
+		const places = appPlaces(app, ownAddresses());
+		const first = answered === undefined ? undefined : renderAddress(answered);
+		const ordered = [...places.filter((place) => renderAddress(place) === first), ...places.filter((place) => renderAddress(place) !== first)];
+		this.#threads.tell({
+			kind: "app",
+			inbound,
+			addresses: ordered.map((place) =>
+				place.kind === "unix" ? place : { kind: "tcp", host: place.host ?? "127.0.0.1", port: place.port },
+			),
+			source: this.#source,
+		});
+	}
+
+	async #findSource(): Promise<void> {
+		this.#source = await sourceAddresses(this.#settings.connections.source);
+		for (const [index, { app }] of this.#settings.inbound.entries()) {
+			const answered = this.#appPorts[index]?.status.address;
+			if (app !== undefined) this.#tellApp(index, app, answered);
+		}
+		this.#log.debug("connections to the app come from", { ipv4: this.#source.ipv4, ipv6: this.#source.ipv6 });
+	}
+
+	#askForRoutes(): void {
+		const app = this.#appPorts[0]?.status.address;
+		if (app === undefined) return;
+		this.#openapi ??= new OpenapiRoutes({
+			app,
+			openapi: this.#settings.routes.openapi,
+			templatesMax: this.#settings.routes.seriesMax,
+			userAgent: `outrigger/${BUILD_INFO.version}`,
+			onOutcome: (outcome) => this.#onOpenapi(outcome),
+		});
+		this.#openapi.appReady();
+	}
+
+	#onOpenapi(outcome: OpenapiOutcome): void {
+		switch (outcome.t) {
+			case "found":
+				this.#threads.tell({ kind: "routes", templates: outcome.templates });
+				this.#log.info("routes are named after the app's OpenAPI document", {
+					path: outcome.path,
+					templates: outcome.templates.length,
+					left_out: outcome.left,
+				});
+				break;
+			case "failed":
+				this.#log.warn("the app's OpenAPI document could not be read", { detail: outcome.detail });
+				break;
+			case "absent":
+				this.#log.debug("the app has no OpenAPI document");
+				break;
+			default:
+				outcome satisfies never;
+		}
+	}
+}
+
+const accessObserver = (lines: AccessLineWriter): ExchangeObserver => ({
+	name: "access_line",
+	observe: (view) => lines.write(view),
+	endTurn: () => lines.flush(),
+});

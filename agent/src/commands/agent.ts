@@ -1,0 +1,73 @@
+import { Agent } from "../agent.ts";
+import { renderAddress } from "../config/address.ts";
+import { systemClock } from "../foundation/clock.ts";
+import { Deadline } from "../foundation/deadline.ts";
+import { LogSink } from "../foundation/log-sink.ts";
+import { systemScheduler } from "../foundation/scheduler.ts";
+import { drainExitCode } from "../lifecycle/drain-sequence.ts";
+import { type EndSignal, listenForEnd, signalReason } from "../lifecycle/signals.ts";
+import { type Command, EXIT, type Io, type ParsedArgs } from "./command.ts";
+import { configOptions, loadConfig, problemText, warningText } from "./load-config.ts";
+
+/** How long the last lines may take to be written; who does not read them holds up no exit. */
+const FLUSH_MS = 1_000;
+
+/** `outrigger agent`: the sidecar process. */
+export const agentCommand: Command = {
+	name: "agent",
+	summary: "run the sidecar",
+	usage: "agent [--config FILE] [--set KEY=VALUE …]",
+	description:
+		"Stands before the app of this pod until SIGTERM, then drains (drain.sigterm: stop ends at once). Exit code 0 when everything was finished, 3 when a drain cut something, 78 when the configuration is bad.",
+	examples: [["OUTRIGGER_APP_PORT=3000 outrigger agent", "everything else has a default"]],
+	options: configOptions,
+	leavesAtOnce: true,
+	run: runAgent,
+};
+
+async function runAgent(args: ParsedArgs, io: Io): Promise<number> {
+	const loaded = await loadConfig(args, io, { app: "required" });
+	if ("problems" in loaded) {
+		io.stderr.write(problemText(loaded.problems, io));
+		return EXIT.configuration;
+	}
+	io.stderr.write(warningText(loaded.warnings, io));
+	const { settings } = loaded;
+	const sink = openSink(settings.log.destination, settings.log.bufferBytesMax, io);
+	if (sink === undefined) return EXIT.failed;
+
+	const agent = new Agent({ settings, clock: systemClock, scheduler: systemScheduler, sink });
+	const signalled = Promise.withResolvers<EndSignal>();
+	const stopListening = listenForEnd(process, systemClock, {
+		first: (signal) => signalled.resolve(signal),
+		second: () => void agent.endNow("second_signal"),
+	});
+	try {
+		const addresses = await agent.start();
+		agent.log.info("listening", {
+			inbound: addresses.inbound.map(renderAddress).join(","),
+			ops: renderAddress(addresses.ops),
+		});
+		const reason = signalReason(await signalled.promise);
+		const isDrain = settings.drain.sigterm === "drain";
+		const outcome = await (isDrain ? agent.drain(reason) : agent.endNow(reason));
+		await agent.stop();
+		return drainExitCode(outcome);
+	} catch (error) {
+		agent.log.error("the agent cannot start", { error: error instanceof Error ? error.message : String(error) });
+		await agent.stop();
+		return EXIT.failed;
+	} finally {
+		stopListening();
+		await sink.flush(Deadline.after(systemClock, FLUSH_MS));
+	}
+}
+
+function openSink(destination: string, bufferBytesMax: number, io: Io): LogSink | undefined {
+	try {
+		return LogSink.open(destination, bufferBytesMax);
+	} catch (error) {
+		io.stderr.write(`outrigger: log.destination ${destination} cannot be opened: ${error instanceof Error ? error.message : String(error)}\n`);
+		return undefined;
+	}
+}
