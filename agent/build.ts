@@ -57,7 +57,11 @@ const hashbang: Plugin = {
 const builtinsUnread: Plugin = {
 	name: "builtins-unread",
 	setup({ onResolve, onLoad }) {
-		onResolve({ filter: /^[a-z]/ }, ({ path }) => (isBuiltin(path) ? { path, namespace: "builtin" } : undefined));
+		onResolve({ filter: /^[a-z]/ }, ({ path, kind }) => {
+			if (!isBuiltin(path)) return undefined;
+			// `import()` stays as it is: of what is made here a bundle would give only `default`, and its names are what is asked for.
+			return kind === "dynamic-import" ? { path, external: true } : { path, namespace: "builtin" };
+		});
 		onLoad({ filter: /^/, namespace: "builtin" }, ({ path }) => ({
 			contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
 			loader: "js",

@@ -1,7 +1,7 @@
-import { DataThreads } from "./bridge/data-threads.ts";
-import { CELL, CounterReader } from "./bridge/counters.ts";
-import { SeriesUnion } from "./bridge/series-table.ts";
 import type { DataMessage } from "./bridge/commands.ts";
+import { CELL, CounterReader } from "./bridge/counters.ts";
+import { DataThreads } from "./bridge/data-threads.ts";
+import { SeriesUnion } from "./bridge/series-table.ts";
 import { renderAddress } from "./config/address.ts";
 import type { Address, Settings } from "./config/settings.ts";
 import { BUILD_INFO } from "./foundation/build-info.ts";
@@ -76,6 +76,7 @@ export class Agent {
 	readonly #budget: ReturnType<typeof stopBudget>;
 	#openapi: OpenapiRoutes | undefined;
 	#source: SourceAddresses = NO_SOURCE;
+	#sourceFound: Promise<void> | undefined;
 	#hasStarted = false;
 
 	constructor(parts: AgentParts) {
@@ -112,6 +113,7 @@ export class Agent {
 			series,
 			addRing: (thread, shared) => observers.addRing(thread, shared),
 			onMessage: (message) => this.#onMessage(message),
+			beforeListen: () => this.#whenSourceIsFound(),
 		});
 
 		// ── leaving ──
@@ -240,6 +242,8 @@ export class Agent {
 
 	/** Rejects when a port cannot be bound or a part cannot start; nothing is left then. */
 	async start(): Promise<AgentAddresses> {
+		// Beside the start of the data threads, which wait for it: not even the first request may reach the app from loopback.
+		void this.#whenSourceIsFound().catch(() => undefined);
 		await this.#runner.start();
 		this.#hasStarted = true;
 		this.#log.info("the agent has started", {
@@ -247,8 +251,7 @@ export class Agent {
 			inbound: this.#settings.inbound.map((inbound) => inbound.name).join(","),
 		});
 		this.#settle();
-		// What loads slowly or asks the kernel comes after the first request can be served.
-		void this.#findSource();
+		// What loads slowly comes after the first request can be served.
 		void this.#log.load();
 		return this.addresses;
 	}
@@ -357,7 +360,10 @@ export class Agent {
 	#tellApp(inbound: number, app: Address, answered: Address | undefined): void {
 		const places = appPlaces(app, ownAddresses());
 		const first = answered === undefined ? undefined : renderAddress(answered);
-		const ordered = [...places.filter((place) => renderAddress(place) === first), ...places.filter((place) => renderAddress(place) !== first)];
+		const ordered = [
+			...places.filter((place) => renderAddress(place) === first),
+			...places.filter((place) => renderAddress(place) !== first),
+		];
 		this.#threads.tell({
 			kind: "app",
 			inbound,
@@ -366,6 +372,11 @@ export class Agent {
 			),
 			source: this.#source,
 		});
+	}
+
+	#whenSourceIsFound(): Promise<void> {
+		this.#sourceFound ??= this.#findSource();
+		return this.#sourceFound;
 	}
 
 	async #findSource(): Promise<void> {

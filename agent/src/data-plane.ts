@@ -9,13 +9,15 @@ import type { ConnectionParts } from "./downstream/http1-connection.ts";
 import { Listener } from "./downstream/listener.ts";
 import { Answers } from "./exchange/answers.ts";
 import { Exchange, ExchangePool } from "./exchange/exchange.ts";
-import { requestPhases } from "./exchange/phases.ts";
 import { Account } from "./exchange/phases/account.ts";
 import { Identity } from "./exchange/phases/identity.ts";
 import { ReturnFields } from "./exchange/phases/return-fields.ts";
+import { requestPhases } from "./exchange/phases.ts";
 import { RouteTable } from "./exchange/route-table.ts";
 import type { Clock } from "./foundation/clock.ts";
 import { FAULT_LIST } from "./foundation/fault.ts";
+import { TurnClock } from "./foundation/turn-clock.ts";
+import { WriteBatch } from "./foundation/write-batch.ts";
 import { FieldNames } from "./http1/field-names.ts";
 import { HeadEdit } from "./http1/head-edit.ts";
 import type { IdSource } from "./telemetry/ids.ts";
@@ -35,6 +37,8 @@ export interface DataPlaneParts {
 	readonly settings: Settings;
 	readonly memory: DataThreadMemory;
 	readonly clock: Clock;
+	/** Runs its argument once, after the events of the present turn of the event loop. */
+	readonly afterTurn: (action: () => void) => void;
 	readonly ids: IdSource;
 	readonly connect: Connect;
 	/** Posts to the control thread. */
@@ -49,7 +53,7 @@ export class DataPlane {
 	readonly listeners: readonly Listener[];
 	readonly counters: Counters;
 	readonly #settings: Settings;
-	readonly #clock: Clock;
+	readonly #clock: TurnClock;
 	readonly #pools: readonly Pool[];
 	readonly #routes: RouteTable;
 	readonly #connecting = new Set<Relay>();
@@ -60,7 +64,9 @@ export class DataPlane {
 	#sweptMs = Number.NaN;
 
 	constructor(parts: DataPlaneParts) {
-		const { settings, memory, clock, ids, connect, send } = parts;
+		const { settings, memory, ids, connect, send } = parts;
+		const clock = new TurnClock(parts.clock);
+		const batch = new WriteBatch(parts.afterTurn);
 		const { limits, timeouts, identity, workers } = settings;
 		this.#settings = settings;
 		this.#clock = clock;
@@ -69,8 +75,12 @@ export class DataPlane {
 		const counters = new Counters(memory.counters);
 		this.counters = counters;
 		const ring = new RecordRing(memory.ring);
-		const series = new SeriesTable(memory.series, settings.routes.seriesMax, settings.metrics.bodySizes, counters, (slot, labels) =>
-			send({ kind: "series", slot, labels }),
+		const series = new SeriesTable(
+			memory.series,
+			settings.routes.seriesMax,
+			settings.metrics.bodySizes,
+			counters,
+			(slot, labels) => send({ kind: "series", slot, labels }),
 		);
 		const names = new FieldNames([...identity.headers, ...identity.passOn]);
 		const sampler = new Sampler({
@@ -126,6 +136,7 @@ export class DataPlane {
 					},
 					connect,
 					clock,
+					batch,
 					names,
 					counts,
 				),
@@ -191,6 +202,7 @@ export class DataPlane {
 			settings,
 			names,
 			clock,
+			batch,
 			counters,
 			exchanges,
 			phases: requestPhases(settings, { account, identity: who, routes, counters }),
@@ -227,7 +239,8 @@ export class DataPlane {
 				break;
 			case "state":
 				this.#state = LIFECYCLE_STATES.indexOf(message.state);
-				this.#isLeaving = message.state === "announcing" || message.state === "draining" || message.state === "stopping";
+				this.#isLeaving =
+					message.state === "announcing" || message.state === "draining" || message.state === "stopping";
 				break;
 			case "app":
 				this.#poolOf(message.inbound).relocate(message.addresses, message.source);
@@ -245,6 +258,7 @@ export class DataPlane {
 
 	/** One look at all deadlines; also the heartbeat. Called every `SWEEP_MS`. */
 	sweep(): void {
+		this.#clock.sync();
 		const nowMs = this.#clock.monotonicMs();
 		const lateMs = nowMs - this.#sweptMs - SWEEP_MS;
 		this.#sweptMs = nowMs;
@@ -306,4 +320,3 @@ const candidatesOf = (app: Address | undefined): readonly Address[] => {
 		{ kind: "tcp", host: "::1", port: app.port },
 	];
 };
-

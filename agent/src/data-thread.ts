@@ -31,6 +31,7 @@ const plane = new DataPlane({
 	settings,
 	memory,
 	clock: systemClock,
+	afterTurn: setImmediate,
 	ids: new IdSource(),
 	connect,
 	send: line.send,

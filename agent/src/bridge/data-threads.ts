@@ -28,6 +28,8 @@ export interface DataThreadsParts {
 	readonly addRing: (thread: number, shared: SharedArrayBuffer) => void;
 	/** What the parts of the agent want to know; messages that are about the thread itself are not passed on. */
 	readonly onMessage: (message: DataMessage) => void;
+	/** Resolves when all has been told that a thread must know before it accepts a connection. */
+	readonly beforeListen: () => Promise<void>;
 }
 
 /** Records that wait to be read, per thread: at 300 bytes each some 3,000, read every 50 ms. */
@@ -177,8 +179,13 @@ export class DataThreads implements Component {
 	#onMessage(thread: Thread, message: DataMessage): void {
 		switch (message.kind) {
 			case "started":
-				for (const standing of this.#standing.values()) thread.line.send(standing);
-				thread.line.send({ kind: "listen" });
+				this.#parts
+					.beforeListen()
+					.then(() => {
+						for (const standing of this.#standing.values()) thread.line.send(standing);
+						thread.line.send({ kind: "listen" });
+					})
+					.catch((error: unknown) => thread.isListening.reject(error));
 				break;
 			case "listening":
 				thread.hasStarted = true;

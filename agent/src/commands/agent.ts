@@ -67,7 +67,9 @@ function openSink(destination: string, bufferBytesMax: number, io: Io): LogSink 
 	try {
 		return LogSink.open(destination, bufferBytesMax);
 	} catch (error) {
-		io.stderr.write(`outrigger: log.destination ${destination} cannot be opened: ${error instanceof Error ? error.message : String(error)}\n`);
+		io.stderr.write(
+			`outrigger: log.destination ${destination} cannot be opened: ${error instanceof Error ? error.message : String(error)}\n`,
+		);
 		return undefined;
 	}
 }

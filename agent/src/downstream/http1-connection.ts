@@ -1,18 +1,19 @@
-import type { InboundSettings, Settings } from "../config/settings.ts";
 import { CELL, type Counters } from "../bridge/counters.ts";
 import { type EndedBy, FLAG_OPAQUE, FLAG_PROBE, FLAG_TUNNEL } from "../bridge/exchange-record.ts";
+import type { InboundSettings, Settings } from "../config/settings.ts";
 import type { Answers } from "../exchange/answers.ts";
 import type { Exchange, ExchangePool } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
 import type { Peer } from "../exchange/forwarded.ts";
 import type { Phase } from "../exchange/phases.ts";
 import type { ByteStream } from "../foundation/byte-stream.ts";
-import type { Clock } from "../foundation/clock.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
-import { ChunkedScanner } from "../http1/chunked.ts";
-import { METHOD } from "../http1/methods.ts";
+import type { TurnClock } from "../foundation/turn-clock.ts";
+import type { WriteBatch } from "../foundation/write-batch.ts";
 import { FRAMING } from "../http1/body-framing.ts";
+import { ChunkedScanner } from "../http1/chunked.ts";
 import type { FieldNames } from "../http1/field-names.ts";
+import { METHOD } from "../http1/methods.ts";
 import { COMPLETE, INCOMPLETE } from "../http1/scan-result.ts";
 import type { Budget } from "./budget.ts";
 
@@ -20,7 +21,8 @@ import type { Budget } from "./budget.ts";
 export interface ConnectionParts {
 	readonly settings: Settings;
 	readonly names: FieldNames;
-	readonly clock: Clock;
+	readonly clock: TurnClock;
+	readonly batch: WriteBatch;
 	readonly counters: Counters;
 	readonly exchanges: ExchangePool;
 	readonly phases: readonly Phase[];
@@ -105,6 +107,8 @@ export class Http1Connection implements ResponseTaker {
 	#chunked: ChunkedScanner | undefined;
 	#requestIsWhole = true;
 	#responseBegan = false;
+	/** The client has said `Expect: 100-continue` and nothing else: it is the app that is waited for. */
+	#awaitsContinue = false;
 	#closes = false;
 	#isPaused = false;
 	#isFeeding = false;
@@ -172,6 +176,7 @@ export class Http1Connection implements ResponseTaker {
 
 	/** Bytes from the client. */
 	receive(bytes: Buffer): void {
+		this.#parts.clock.turn();
 		try {
 			this.#onData(bytes);
 		} catch (error) {
@@ -229,8 +234,9 @@ export class Http1Connection implements ResponseTaker {
 				this.#answer(FAULTS.head_timeout, "timeout");
 				break;
 			case "exchange":
-				if (!this.#requestIsWhole) {
-					if (this.#isPaused) this.#deadlineMs = nowMs + this.#parts.settings.timeouts.bodyStallMs; // not the client's fault
+				if (!this.#requestIsWhole && !this.#awaitsContinue) {
+					if (this.#isPaused)
+						this.#deadlineMs = nowMs + this.#parts.settings.timeouts.bodyStallMs; // not the client's fault
 					else this.#answer(FAULTS.body_timeout, "timeout");
 				} else if (!this.#responseBegan) {
 					this.#parts.counters.add(CELL.UPSTREAM_FAILED_START + FAULTS.app_response_timeout.index, 1);
@@ -408,9 +414,7 @@ export class Http1Connection implements ResponseTaker {
 		const head = x.head;
 		const nowMs = this.#parts.clock.monotonicMs();
 		this.#closes =
-			!head.keepAlive ||
-			this.#parts.isLeaving() ||
-			nowMs - this.#openedMs > this.#parts.settings.connections.maxAgeMs;
+			!head.keepAlive || this.#parts.isLeaving() || nowMs - this.#openedMs > this.#parts.settings.connections.maxAgeMs;
 		this.#state = "exchange";
 
 		// How far the body reaches into what has come.
@@ -442,6 +446,7 @@ export class Http1Connection implements ResponseTaker {
 		}
 
 		const body = bodyEnd > head.end ? bytes.subarray(head.end, bodyEnd) : undefined;
+		this.#awaitsContinue = head.expectsContinue && body === undefined;
 		if (this.#requestIsWhole) {
 			this.#keepAhead(bytes, bodyEnd, to);
 			this.#deadlineMs = Number.POSITIVE_INFINITY;
@@ -473,7 +478,7 @@ export class Http1Connection implements ResponseTaker {
 			this.#answerOptions(x);
 			return;
 		}
-		if (this.#requestIsWhole) this.#deadlineMs = nowMs + x.responseMs;
+		if (this.#requestIsWhole || this.#awaitsContinue) this.#deadlineMs = nowMs + x.responseMs;
 		const request = this.#parts.forward(this.#inbound);
 		this.#request = request;
 		// The app may answer within this call, and the exchange be over with it.
@@ -483,6 +488,7 @@ export class Http1Connection implements ResponseTaker {
 	#onBody(bytes: Buffer): void {
 		const x = this.#x;
 		if (x === undefined) return;
+		this.#awaitsContinue = false;
 		let end = bytes.length;
 		if (this.#chunked !== undefined && x.head.framing === FRAMING.CHUNKED) {
 			const scanner = this.#chunked;
@@ -611,12 +617,19 @@ export class Http1Connection implements ResponseTaker {
 	}
 
 	informational(bytes: Buffer): void {
+		if (this.#awaitsContinue) {
+			this.#awaitsContinue = false;
+			this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.bodyStallMs;
+		}
 		this.#write(bytes);
 	}
 
 	response(bytes: Buffer): void {
 		this.#responseBegan = true;
 		if (this.#requestIsWhole) this.#deadlineMs = Number.POSITIVE_INFINITY;
+		else if (this.#awaitsContinue)
+			this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.bodyStallMs;
+		this.#awaitsContinue = false;
 		this.#write(bytes);
 	}
 
@@ -647,7 +660,7 @@ export class Http1Connection implements ResponseTaker {
 
 	requestDrained(): void {
 		if (this.#state === "tunnel" || !this.#requestIsWhole) {
-			if (this.#isPaused && this.#state === "exchange") {
+			if (this.#isPaused && this.#state === "exchange" && !this.#awaitsContinue) {
 				this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.bodyStallMs;
 			}
 			this.#resume();
@@ -693,7 +706,8 @@ export class Http1Connection implements ResponseTaker {
 		}
 		x.end(this.#peerEnded ? "client" : "app");
 		this.#finish();
-		if (this.#socket.destroyed) this.#end(FAULTS.client_closed, "client"); // over both ways already: `#onGone` has left it to us
+		if (this.#socket.destroyed)
+			this.#end(FAULTS.client_closed, "client"); // over both ways already: `#onGone` has left it to us
 		else this.#linger(); // what was written still goes out
 	}
 
@@ -768,13 +782,13 @@ export class Http1Connection implements ResponseTaker {
 		this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.lingerMs;
 		this.#release();
 		this.#resume();
-		// Too little may be left for back-pressure, which watches otherwise; but a client that never takes it must not stay for ever.
-		if (this.#unwritten === 0 && this.#socket.writableLength > 0) {
-			this.#socket.setTimeout(this.#parts.settings.timeouts.writeStallMs);
-		}
 		if (!this.#weEnded) {
 			this.#weEnded = true;
 			this.#socket.end();
+		}
+		// Too little may be left for back-pressure, which watches otherwise; but a client that never takes it must not stay for ever.
+		if (this.#unwritten === 0 && this.#socket.writableLength > 0) {
+			this.#socket.setTimeout(this.#parts.settings.timeouts.writeStallMs);
 		}
 	}
 
@@ -801,6 +815,7 @@ export class Http1Connection implements ResponseTaker {
 		this.#release();
 		this.#written();
 		this.#state = "closed";
+		if (this.#socket.writableCorked > 0) this.#socket.uncork(); // answers before this one were given, and go out
 		if (x !== undefined && (this.#responseBegan || by !== "client")) this.#socket.resetAndDestroy();
 		else this.#socket.destroy();
 		this.#onClosed(this);
@@ -868,7 +883,7 @@ export class Http1Connection implements ResponseTaker {
 
 	#write(bytes: Buffer): void {
 		const socket = this.#socket;
-		socket.write(bytes);
+		this.#parts.batch.write(socket, bytes);
 		if (!socket.writableNeedDrain || socket.writableLength === 0) return;
 		this.#request?.pauseResponse();
 		if (this.#unwritten === 0) socket.setTimeout(this.#parts.settings.timeouts.writeStallMs);

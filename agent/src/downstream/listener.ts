@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
-import type { Address, InboundSettings } from "../config/settings.ts";
 import { CELL } from "../bridge/counters.ts";
+import type { Address, InboundSettings } from "../config/settings.ts";
 import { Peer } from "../exchange/forwarded.ts";
 import type { ByteStream } from "../foundation/byte-stream.ts";
 import { FAULTS } from "../foundation/fault.ts";
@@ -58,7 +58,8 @@ export class Listener {
 
 	/** Takes a connection whose client is known. The simulation comes in here. */
 	take(socket: ByteStream, peer: Peer, first: Buffer | undefined): void {
-		const { counters } = this.#parts;
+		const { counters, clock } = this.#parts;
+		clock.turn();
 		counters.add(CELL.DOWNSTREAM_OPEN, 1);
 		counters.add(CELL.DOWNSTREAM_OPENED, 1);
 		const isBeyond = this.#connections.size >= this.#connectionsMax;

@@ -126,6 +126,9 @@ const bodyOf = (fault: Fault): string => {
 		detail: fault.detail,
 		reason: fault.reason,
 	};
-	const json = JSON.stringify(document).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+	const json = JSON.stringify(document).replace(
+		/[^\x20-\x7e]/g,
+		(c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+	);
 	return `${json.slice(0, -1)},`;
 };

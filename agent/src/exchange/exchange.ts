@@ -1,9 +1,9 @@
+import { ENDED_BY, type EndedBy, type ExchangeFacts } from "../bridge/exchange-record.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Fault } from "../foundation/fault.ts";
 import type { FieldNames } from "../http1/field-names.ts";
 import { METHODS } from "../http1/methods.ts";
 import { RequestHead } from "../http1/scan-head.ts";
-import { ENDED_BY, type EndedBy, type ExchangeFacts } from "../bridge/exchange-record.ts";
 import type { Peer } from "./forwarded.ts";
 import type { Route } from "./route-table.ts";
 

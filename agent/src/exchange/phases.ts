@@ -1,6 +1,6 @@
+import type { Counters } from "../bridge/counters.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Fault } from "../foundation/fault.ts";
-import type { Counters } from "../bridge/counters.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Account } from "./phases/account.ts";
 import type { Identity } from "./phases/identity.ts";

@@ -7,6 +7,8 @@ export interface ByteStream {
 	readonly writableLength: number;
 	/** Whether `drain` will follow. */
 	readonly writableNeedDrain: boolean;
+	/** How often it was corked and not uncorked. */
+	readonly writableCorked: number;
 	readonly destroyed: boolean;
 	write(bytes: Uint8Array): boolean;
 	/** Sends FIN once everything written has been taken. */

@@ -128,6 +128,6 @@ export const FAULT_LIST: readonly Fault[] = entries.map(([reason, row], index) =
 );
 
 /** All faults by reason. */
-export const FAULTS = Object.freeze(
-	Object.fromEntries(FAULT_LIST.map((fault) => [fault.reason, fault])),
-) as Readonly<Record<FaultReason, Fault>>; // one entry per key of `rows`, by construction
+export const FAULTS = Object.freeze(Object.fromEntries(FAULT_LIST.map((fault) => [fault.reason, fault]))) as Readonly<
+	Record<FaultReason, Fault>
+>; // one entry per key of `rows`, by construction

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from "node:fs";
+import { openSync, readSync } from "node:fs";
 
 /** The kernel's generator: on Linux and macOS the same that `node:crypto` draws from. */
 const DEVICE = "/dev/urandom";
@@ -8,16 +8,19 @@ const DEVICE = "/dev/urandom";
  * a lot for names of requests (these bytes are never keys).
  */
 export const fillRandom = (target: Uint8Array): void => {
-	let device: number;
+	device ??= open();
+	if (device === NONE) process.getBuiltinModule("node:crypto").randomFillSync(target);
+	else for (let at = 0; at < target.length; ) at += readSync(device, target, at, target.length - at, null);
+};
+
+/** Opened once a thread, for the life of the process. `NONE`: Windows, or a root without devices. */
+let device: number | undefined;
+const NONE = -1;
+
+const open = (): number => {
 	try {
-		device = openSync(DEVICE, "r");
+		return openSync(DEVICE, "r");
 	} catch {
-		process.getBuiltinModule("node:crypto").randomFillSync(target); // Windows, or a root without devices
-		return;
-	}
-	try {
-		for (let at = 0; at < target.length; ) at += readSync(device, target, at, target.length - at, null);
-	} finally {
-		closeSync(device);
+		return NONE;
 	}
 };

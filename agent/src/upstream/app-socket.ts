@@ -2,8 +2,20 @@ import { Socket } from "node:net";
 
 type Done = (error?: Error | null) => void;
 
+/** What one read can take. */
+const ROOM_BYTES = 64 * 1024;
+/** A read that fills so much of its room is one of many: what follows gets rooms of its own, which need no copy. */
+const LARGE_READ_BYTES = 32 * 1024;
+
+/** Where small reads of all sockets of a thread go, one after the other: each is used up within its event. */
+const sharedRoom = Buffer.allocUnsafeSlow(ROOM_BYTES);
+
 /**
- * A socket to the app on which a failed write does not end the reading.
+ * A socket to the app that reads into room that is there already, and on which a failed write does not end the reading.
+ *
+ * By itself Node allocates 64 KiB for each read and shrinks them to what came. Here most reads need no allocation (`onread`): the bytes of
+ * a `data` event are then good only until the event is over (`isShared`), and whoever keeps them makes a copy. A long
+ * body gets a room of its own for each read instead.
  *
  * An app may answer early and close while the client is still uploading (413, 401). Its answer is then in our receive
  * queue when our next write fails with EPIPE or ECONNRESET; a plain `net.Socket` destroys itself on that error and the
@@ -13,11 +25,29 @@ type Done = (error?: Error | null) => void;
 export class AppSocket extends Socket {
 	/** Whether a write has failed: nothing more reaches the app. */
 	writeFailed = false;
+	/** Told once, when a write has failed. */
+	onWriteFailed: (() => void) | undefined;
 	/** Whether the connection has been made: before that, an error is an error of connecting. */
 	isOpen = false;
 
+	/** Whether the bytes of the present `data` event are good only until it is over. */
+	isShared = true;
+	#isLong = false;
+
 	constructor() {
-		super({ allowHalfOpen: true });
+		super({
+			allowHalfOpen: true,
+			onread: {
+				// Asked for before the first read and after each one.
+				buffer: () => (this.#isLong ? Buffer.allocUnsafeSlow(ROOM_BYTES) : sharedRoom),
+				callback: (length, room) => {
+					this.isShared = room === sharedRoom;
+					this.#isLong = length >= LARGE_READ_BYTES;
+					this.emit("data", Buffer.from(room.buffer, room.byteOffset, length));
+					return true;
+				},
+			},
+		});
 		this.once("connect", () => {
 			this.isOpen = true;
 		});
@@ -41,6 +71,7 @@ export class AppSocket extends Socket {
 			}
 			this.writeFailed = true;
 			done();
+			this.onWriteFailed?.();
 		};
 	}
 }

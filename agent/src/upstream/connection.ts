@@ -1,10 +1,11 @@
 import type { ByteStream } from "../foundation/byte-stream.ts";
 import { errorCode } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
+import type { WriteBatch } from "../foundation/write-batch.ts";
+import { FRAMING } from "../http1/body-framing.ts";
 import { ChunkedScanner } from "../http1/chunked.ts";
 import type { FieldNames } from "../http1/field-names.ts";
 import type { HeadLimits } from "../http1/limits.ts";
-import { FRAMING } from "../http1/body-framing.ts";
 import { ResponseHead } from "../http1/scan-response-head.ts";
 import { COMPLETE, INCOMPLETE } from "../http1/scan-result.ts";
 
@@ -12,6 +13,10 @@ import { COMPLETE, INCOMPLETE } from "../http1/scan-result.ts";
 export interface AppStream extends ByteStream {
 	/** Whether a write has failed: nothing more reaches the app. */
 	readonly writeFailed: boolean;
+	/** Told once, when a write has failed. */
+	onWriteFailed: (() => void) | undefined;
+	/** Whether the bytes of the present `data` event are good only until it is over. */
+	readonly isShared: boolean;
 }
 
 /** Who takes the response of one exchange. Every exchange ends with exactly one of `responseEnded` and `upstreamFailed`. */
@@ -19,10 +24,10 @@ export interface ResponseSink {
 	/** A 1xx other than 101. The head lies in `bytes`. */
 	informational(head: ResponseHead, bytes: Buffer): void;
 	/**
-	 * The final head (or 101), with that part of the body that came in the same read. `isWhole`: the body ends there, and
-	 * `responseEnded` follows in the same turn.
+	 * The final head (or 101), with that part of the body that came in the same read. When that is all of it, `responseEnded` follows in the
+	 * same turn. The bytes are good only during the call.
 	 */
-	responseHead(head: ResponseHead, bytes: Buffer, bodyStart: number, bodyEnd: number, isWhole: boolean): void;
+	responseHead(head: ResponseHead, bytes: Buffer, bodyStart: number, bodyEnd: number): void;
 	/** More of the body: framing bytes included unless `dechunk` was asked for. */
 	responseBytes(bytes: Buffer): void;
 	responseEnded(): void;
@@ -30,6 +35,8 @@ export interface ResponseSink {
 	upstreamFailed(fault: Fault): void;
 	/** The connection was made: the request may be written. */
 	upstreamConnected(): void;
+	/** A write has failed before an answer began: what was written last has not reached the app. */
+	upstreamRefusedBytes(): void;
 	/** The app takes request bytes again. */
 	upstreamDrained(): void;
 	/** Bytes after a 101, and the app's half of the tunnel ending. */
@@ -47,6 +54,8 @@ export interface ConnectionOwner {
 	/** The connection was made, or could not be made. */
 	connected(connection: UpstreamConnection): void;
 	now(): number;
+	/** An event of the connection begins. */
+	turn(): void;
 	/** A mistake of ours was caught. */
 	mistake(error: unknown): void;
 }
@@ -69,6 +78,7 @@ type State = "connecting" | "idle" | "head" | "body" | "tunnel" | "closed";
 export class UpstreamConnection {
 	readonly stream: AppStream;
 	readonly #owner: ConnectionOwner;
+	readonly #batch: WriteBatch;
 	readonly #head: ResponseHead;
 	#chunked: ChunkedScanner | undefined;
 	readonly #limits: HeadLimits;
@@ -98,14 +108,17 @@ export class UpstreamConnection {
 	/** Payload octets of the present response's body. */
 	payloadBytes = 0;
 
-	constructor(stream: AppStream, owner: ConnectionOwner, limits: HeadLimits, names: FieldNames) {
+	constructor(stream: AppStream, owner: ConnectionOwner, batch: WriteBatch, limits: HeadLimits, names: FieldNames) {
 		this.stream = stream;
+		this.#batch = batch;
 		this.#owner = owner;
 		this.#limits = limits;
 		this.#names = names;
 		this.#head = new ResponseHead(limits, names);
 		this.openedMs = owner.now();
+		stream.onWriteFailed = () => this.#onWriteFailed();
 		stream.on("connect", () => {
+			owner.turn();
 			try {
 				this.#onConnect();
 			} catch (error) {
@@ -113,6 +126,7 @@ export class UpstreamConnection {
 			}
 		});
 		stream.on("data", (bytes) => {
+			owner.turn();
 			try {
 				this.#onData(bytes);
 			} catch (error) {
@@ -169,7 +183,7 @@ export class UpstreamConnection {
 
 	/** Request bytes, framed. The return value is whether more is welcome now; `upstreamDrained` follows when not. */
 	write(bytes: Uint8Array): boolean {
-		this.stream.write(bytes);
+		this.#batch.write(this.stream, bytes);
 		return !(this.stream.writableNeedDrain && this.stream.writableLength > 0);
 	}
 
@@ -209,6 +223,15 @@ export class UpstreamConnection {
 		this.#sink?.upstreamConnected();
 	}
 
+	#onWriteFailed(): void {
+		if (this.#state !== "head" || this.hasAnswered) return;
+		try {
+			this.#sink?.upstreamRefusedBytes();
+		} catch (error) {
+			this.#onMistake(error);
+		}
+	}
+
 	#onData(bytes: Buffer): void {
 		switch (this.#state) {
 			case "head":
@@ -218,7 +241,7 @@ export class UpstreamConnection {
 				this.#onBodyBytes(bytes, 0);
 				break;
 			case "tunnel":
-				this.#sink?.tunnelBytes(bytes);
+				this.#sink?.tunnelBytes(this.#own(bytes));
 				break;
 			case "idle":
 				this.#close(true, 0); // nobody asked: it must not become the answer to the next request
@@ -239,7 +262,8 @@ export class UpstreamConnection {
 			const result = head.scan(bytes, bytes.length);
 			if (result === INCOMPLETE) {
 				// Without the 1xx before it: an app may send any number of them, and what is kept stays below the limit.
-				this.#partial = head.start === 0 ? bytes : bytes.subarray(head.start);
+				if (head.start === bytes.length) this.#partial = undefined;
+				else this.#partial = this.#own(head.start === 0 ? bytes : bytes.subarray(head.start));
 				if (head.start > 0) head.reset(0, this.#methodId);
 				return;
 			}
@@ -265,8 +289,8 @@ export class UpstreamConnection {
 				return;
 			}
 			this.#state = "tunnel";
-			sink.responseHead(head, bytes, head.end, head.end, false);
-			if (head.end < bytes.length && this.#state === "tunnel") sink.tunnelBytes(bytes.subarray(head.end));
+			sink.responseHead(head, bytes, head.end, head.end);
+			if (head.end < bytes.length && this.#state === "tunnel") sink.tunnelBytes(this.#own(bytes.subarray(head.end)));
 			return;
 		}
 		this.#mayKeep = head.keepAlive;
@@ -274,7 +298,7 @@ export class UpstreamConnection {
 		this.#state = "body";
 		switch (head.framing) {
 			case FRAMING.NONE:
-				sink.responseHead(head, bytes, head.end, head.end, true);
+				sink.responseHead(head, bytes, head.end, head.end);
 				this.#finish(bytes.length > head.end);
 				return;
 			case FRAMING.LENGTH: {
@@ -282,13 +306,13 @@ export class UpstreamConnection {
 				const length = head.contentLength;
 				if (available >= length) {
 					this.payloadBytes = length;
-					sink.responseHead(head, bytes, head.end, head.end + length, true);
+					sink.responseHead(head, bytes, head.end, head.end + length);
 					this.#finish(available > length);
 					return;
 				}
 				this.payloadBytes = available;
 				this.#bodyLeft = length - available;
-				sink.responseHead(head, bytes, head.end, bytes.length, false);
+				sink.responseHead(head, bytes, head.end, bytes.length);
 				return;
 			}
 			case FRAMING.CHUNKED: {
@@ -296,7 +320,7 @@ export class UpstreamConnection {
 				const scanner = this.#chunked;
 				scanner.reset();
 				if (this.#dechunk) {
-					sink.responseHead(head, bytes, head.end, head.end, false);
+					sink.responseHead(head, bytes, head.end, head.end);
 					this.#onBodyBytes(bytes, head.end);
 					return;
 				}
@@ -307,14 +331,14 @@ export class UpstreamConnection {
 				}
 				this.payloadBytes = scanner.payloadBytes;
 				const isWhole = result === COMPLETE;
-				sink.responseHead(head, bytes, head.end, scanner.position, isWhole);
+				sink.responseHead(head, bytes, head.end, scanner.position);
 				if (isWhole) this.#finish(scanner.position < bytes.length);
 				return;
 			}
 			default:
 				this.#mayKeep = false;
 				this.payloadBytes = bytes.length - head.end;
-				sink.responseHead(head, bytes, head.end, bytes.length, false);
+				sink.responseHead(head, bytes, head.end, bytes.length);
 				if (this.#peerEnded) this.#onEnd();
 		}
 	}
@@ -328,13 +352,13 @@ export class UpstreamConnection {
 				if (available < this.#bodyLeft) {
 					this.#bodyLeft -= available;
 					this.payloadBytes += available;
-					sink.responseBytes(bytes);
+					sink.responseBytes(this.#own(bytes));
 					return;
 				}
 				const end = from + this.#bodyLeft;
 				this.payloadBytes += this.#bodyLeft;
 				this.#bodyLeft = 0;
-				sink.responseBytes(end === bytes.length ? bytes : bytes.subarray(from, end));
+				sink.responseBytes(this.#own(end === bytes.length ? bytes : bytes.subarray(from, end)));
 				this.#finish(end < bytes.length);
 				return;
 			}
@@ -345,7 +369,7 @@ export class UpstreamConnection {
 			default:
 				if (from === bytes.length) return;
 				this.payloadBytes += bytes.length - from;
-				sink.responseBytes(from === 0 ? bytes : bytes.subarray(from));
+				sink.responseBytes(this.#own(from === 0 ? bytes : bytes.subarray(from)));
 		}
 	}
 
@@ -359,7 +383,8 @@ export class UpstreamConnection {
 		}
 		this.payloadBytes = scanner.payloadBytes;
 		const end = scanner.position;
-		if (end > from) sink.responseBytes(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end));
+		if (end > from)
+			sink.responseBytes(this.#own(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end)));
 		if (result === COMPLETE && this.#state === "body") this.#finish(end < bytes.length);
 	}
 
@@ -380,9 +405,14 @@ export class UpstreamConnection {
 				this.#fail(FAULTS.app_framing_invalid);
 				return;
 			}
-			sink.responseBytes(bytes.subarray(scanner.dataStart, scanner.dataEnd));
+			sink.responseBytes(this.#own(bytes.subarray(scanner.dataStart, scanner.dataEnd)));
 			if (this.#state !== "body") return;
 		}
+	}
+
+	/** The bytes, for those who keep them beyond the event in which they came. */
+	#own(bytes: Buffer): Buffer {
+		return this.stream.isShared ? Buffer.from(bytes) : bytes;
 	}
 
 	/** The response is whole. `hasMore`: bytes follow that belong to nothing. */

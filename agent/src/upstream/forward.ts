@@ -3,8 +3,9 @@ import { FLAG_EVENT_STREAM, FLAG_RESENT, FLAG_REUSED } from "../bridge/exchange-
 import type { Exchange } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
 import type { ReturnFields } from "../exchange/phases/return-fields.ts";
-import type { Clock } from "../foundation/clock.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
+import type { TurnClock } from "../foundation/turn-clock.ts";
+import { BATCH_BYTES_MAX } from "../foundation/write-batch.ts";
 import { FRAMING } from "../http1/body-framing.ts";
 import { CHUNK_END, CHUNK_HEADER_BYTES_MAX, LAST_CHUNK, writeChunkHeader } from "../http1/chunked.ts";
 import { FIELD } from "../http1/field-names.ts";
@@ -31,12 +32,9 @@ const SLASH = ascii("/");
 const ASTERISK = ascii("*");
 const EVENT_STREAM = ascii("text/event-stream");
 
-/** A body that came with its head is copied behind it up to this size: one write instead of two. */
-const COPY_BYTES_MAX = 16 * 1024;
-
 /** What all forwards of a data thread have in common. */
 export interface ForwardParts {
-	readonly clock: Clock;
+	readonly clock: TurnClock;
 	readonly counters: Counters;
 	readonly edit: HeadEdit;
 	readonly returnFields: ReturnFields;
@@ -99,7 +97,10 @@ export class Forward implements RequestTaker, ResponseSink {
 	send(bytes: Buffer): boolean {
 		const connection = this.#connection;
 		if (connection === undefined) return true;
-		if (this.#hasWritten) return connection.write(bytes);
+		if (this.#hasWritten) {
+			this.#request = undefined; // from here on nobody has all of the request any more
+			return connection.write(bytes);
+		}
 		// Only what came with the head can come before the connection is made: the client is paused until then.
 		this.#request = this.#request === undefined ? bytes : Buffer.concat([this.#request, bytes]);
 		return false;
@@ -201,15 +202,9 @@ export class Forward implements RequestTaker, ResponseSink {
 		if (request === undefined || x === undefined) return true;
 		this.#hasWritten = true;
 		const isWelcome = connection.write(request);
-		if (connection.writeFailed && connection.served > 0) {
-			// The kernel refused the first byte: the app has closed, and no request is less sent than this one.
-			this.#connection = undefined;
-			connection.abandon();
-			this.#parts.counters.add(CELL.RESENT_START + RESENT_DEAD, 1);
-			this.#hasWritten = false;
-			return this.#open();
-		}
-		if (!isResendable(x)) this.#request = undefined;
+		if (this.#connection !== connection) return false; // it refused the bytes at once, and another takes its place
+		// A small request may still be refused, at the end of the turn; a large one has been written, and is not kept for that.
+		if (request.length > BATCH_BYTES_MAX && !isResendable(x)) this.#request = undefined;
 		if (this.#requestIsWhole) this.#noteSent(connection);
 		return isWelcome;
 	}
@@ -230,6 +225,17 @@ export class Forward implements RequestTaker, ResponseSink {
 		if (this.#write(connection)) this.#taker?.requestDrained();
 	}
 
+	upstreamRefusedBytes(): void {
+		const connection = this.#connection;
+		if (connection === undefined || connection.served === 0 || this.#request === undefined) return;
+		// The kernel took no byte of it, since the app had closed: no request is less sent than this one.
+		this.#connection = undefined;
+		connection.abandon();
+		this.#parts.counters.add(CELL.RESENT_START + RESENT_DEAD, 1);
+		this.#hasWritten = false;
+		this.#open();
+	}
+
 	upstreamDrained(): void {
 		this.#taker?.requestDrained();
 	}
@@ -246,7 +252,7 @@ export class Forward implements RequestTaker, ResponseSink {
 		this.#taker?.informational(out);
 	}
 
-	responseHead(head: ResponseHead, bytes: Buffer, bodyStart: number, bodyEnd: number, isWhole: boolean): void {
+	responseHead(head: ResponseHead, bytes: Buffer, bodyStart: number, bodyEnd: number): void {
 		const x = this.#x;
 		const taker = this.#taker;
 		if (x === undefined || taker === undefined) return;
@@ -279,7 +285,8 @@ export class Forward implements RequestTaker, ResponseSink {
 		if (codingAt >= 0) edit.cutField(head, codingAt);
 		this.#rechunks = head.framing === FRAMING.CLOSE && !isHttp10;
 		if (this.#rechunks) edit.put(TRANSFER_CHUNKED);
-		if (taker.closesAfterResponse(isHttp10 && (isDechunked || head.framing === FRAMING.CLOSE))) edit.put(CONNECTION_CLOSE);
+		if (taker.closesAfterResponse(isHttp10 && (isDechunked || head.framing === FRAMING.CLOSE)))
+			edit.put(CONNECTION_CLOSE);
 		else if (isHttp10) edit.put(CONNECTION_KEEP_ALIVE);
 
 		const bodyBytes = bodyEnd - bodyStart;
@@ -288,13 +295,6 @@ export class Forward implements RequestTaker, ResponseSink {
 			edit.writeTo(out, 0);
 			taker.response(out);
 			if (bodyBytes > 0) this.responseBytes(bytes.subarray(bodyStart, bodyEnd));
-			return;
-		}
-		if (bodyBytes > COPY_BYTES_MAX && !isWhole) {
-			const out = Buffer.allocUnsafe(edit.byteLength);
-			edit.writeTo(out, 0);
-			taker.response(out);
-			taker.body(bytes.subarray(bodyStart, bodyEnd));
 			return;
 		}
 		const out = Buffer.allocUnsafe(edit.byteLength + bodyBytes);

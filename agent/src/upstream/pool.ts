@@ -1,5 +1,6 @@
 import type { Address } from "../config/settings.ts";
-import type { Clock } from "../foundation/clock.ts";
+import type { TurnClock } from "../foundation/turn-clock.ts";
+import type { WriteBatch } from "../foundation/write-batch.ts";
 import type { FieldNames } from "../http1/field-names.ts";
 import type { HeadLimits } from "../http1/limits.ts";
 import { type AppStream, type ConnectionOwner, UpstreamConnection } from "./connection.ts";
@@ -38,7 +39,8 @@ export class Pool implements ConnectionOwner {
 	readonly lesson: KeepAliveLesson;
 	#settings: PoolSettings;
 	readonly #connect: Connect;
-	readonly #clock: Clock;
+	readonly #clock: TurnClock;
+	readonly #batch: WriteBatch;
 	readonly #names: FieldNames;
 	readonly #counts: PoolCounts;
 	readonly #idle: UpstreamConnection[] = [];
@@ -46,10 +48,18 @@ export class Pool implements ConnectionOwner {
 	/** Index in `candidates` of the address that answered last. */
 	#candidate = 0;
 
-	constructor(settings: PoolSettings, connect: Connect, clock: Clock, names: FieldNames, counts: PoolCounts) {
+	constructor(
+		settings: PoolSettings,
+		connect: Connect,
+		clock: TurnClock,
+		batch: WriteBatch,
+		names: FieldNames,
+		counts: PoolCounts,
+	) {
 		this.#settings = settings;
 		this.#connect = connect;
 		this.#clock = clock;
+		this.#batch = batch;
 		this.#names = names;
 		this.#counts = counts;
 		this.lesson = new KeepAliveLesson(settings.appIdleMs);
@@ -80,6 +90,10 @@ export class Pool implements ConnectionOwner {
 		return this.#clock.monotonicMs();
 	}
 
+	turn(): void {
+		this.#clock.turn();
+	}
+
 	/** A connection that may carry this request: an idle one, if one is young enough, else `undefined`. */
 	takeIdle(isIdempotent: boolean): UpstreamConnection | undefined {
 		const connection = this.#idle[this.#idle.length - 1];
@@ -102,7 +116,7 @@ export class Pool implements ConnectionOwner {
 	open(): UpstreamConnection | undefined {
 		const stream = this.dial();
 		if (stream === undefined) return undefined;
-		const connection = new UpstreamConnection(stream, this, this.#settings.limits, this.#names);
+		const connection = new UpstreamConnection(stream, this, this.#batch, this.#settings.limits, this.#names);
 		this.#connecting.add(connection);
 		this.#counts.opened();
 		return connection;

@@ -2,8 +2,8 @@ import { CELL, type Counters } from "../bridge/counters.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
 import { errorCode } from "../foundation/byte-stream.ts";
-import type { Clock } from "../foundation/clock.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
+import type { TurnClock } from "../foundation/turn-clock.ts";
 import type { AppStream } from "./connection.ts";
 import type { Pool, PoolCounts } from "./pool.ts";
 
@@ -13,7 +13,7 @@ import type { Pool, PoolCounts } from "./pool.ts";
  */
 export class Relay implements RequestTaker {
 	readonly #pool: Pool;
-	readonly #clock: Clock;
+	readonly #clock: TurnClock;
 	readonly #counters: Counters;
 	readonly #counts: PoolCounts;
 	/** Relays that are still connecting are looked at by the sweep of the data thread. */
@@ -30,7 +30,7 @@ export class Relay implements RequestTaker {
 	#candidate = 0;
 	#openedMs = 0;
 
-	constructor(pool: Pool, clock: Clock, counters: Counters, counts: PoolCounts, connecting: Set<Relay>) {
+	constructor(pool: Pool, clock: TurnClock, counters: Counters, counts: PoolCounts, connecting: Set<Relay>) {
 		this.#pool = pool;
 		this.#clock = clock;
 		this.#counters = counters;
@@ -100,7 +100,10 @@ export class Relay implements RequestTaker {
 			}
 		});
 		stream.on("data", (bytes) => {
-			if (stream === this.#stream) this.#taker?.tunnelBytes(bytes);
+			if (stream !== this.#stream) return;
+			const x = this.#x;
+			if (x !== undefined) x.responseBodyBytes += bytes.length;
+			this.#taker?.tunnelBytes(stream.isShared ? Buffer.from(bytes) : bytes);
 		});
 		stream.on("end", () => {
 			if (stream === this.#stream) this.#taker?.tunnelEnded();
@@ -115,6 +118,7 @@ export class Relay implements RequestTaker {
 	}
 
 	#onConnect(): void {
+		this.#clock.turn();
 		const stream = this.#stream;
 		if (stream === undefined) return;
 		this.#isConnected = true;

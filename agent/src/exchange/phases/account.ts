@@ -1,6 +1,6 @@
-import type { Settings } from "../../config/settings.ts";
 import { CELL, type Counters } from "../../bridge/counters.ts";
 import { FLAG_PROBE } from "../../bridge/exchange-record.ts";
+import type { Settings } from "../../config/settings.ts";
 import { FIELD } from "../../http1/field-names.ts";
 import type { Exchange } from "../exchange.ts";
 

@@ -1,7 +1,7 @@
+import { CELL, type Counters } from "../../bridge/counters.ts";
+import { FLAG_PARENT, FLAG_SAMPLED } from "../../bridge/exchange-record.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { Clock } from "../../foundation/clock.ts";
-import { FLAG_PARENT, FLAG_SAMPLED } from "../../bridge/exchange-record.ts";
-import { CELL, type Counters } from "../../bridge/counters.ts";
 import { FIELD, type FieldNames } from "../../http1/field-names.ts";
 import { MARK } from "../../http1/scan-fields.ts";
 import { type IdSource, isValidId, UUID_BYTES } from "../../telemetry/ids.ts";
@@ -122,7 +122,8 @@ export class Identity {
 		if (this.#sampler.overCap !== before) this.#counters.add(CELL.FORCED_SAMPLES_REFUSED, 1);
 		if ((x.traceFlags & TRACE_SAMPLED) !== 0) x.flags |= FLAG_SAMPLED;
 		if (!this.#trust) {
-			for (let i = fields.first(FIELD.BAGGAGE); i >= 0; i = fields.next(FIELD.BAGGAGE, i)) fields.setMark(i, MARK.REPLACED);
+			for (let i = fields.first(FIELD.BAGGAGE); i >= 0; i = fields.next(FIELD.BAGGAGE, i))
+				fields.setMark(i, MARK.REPLACED);
 		}
 	}
 

@@ -1,7 +1,7 @@
-import type { Settings } from "../../config/settings.ts";
-import { FAULTS, type Fault } from "../../foundation/fault.ts";
 import { CELL, type Counters } from "../../bridge/counters.ts";
 import { FLAG_PROBE } from "../../bridge/exchange-record.ts";
+import type { Settings } from "../../config/settings.ts";
+import { FAULTS, type Fault } from "../../foundation/fault.ts";
 import type { Exchange } from "../exchange.ts";
 
 /** `limits.inFlight`, shared out among the data threads. Probes are never refused: a busy app is not a dead one. */

@@ -1,5 +1,5 @@
-import type { Settings } from "../../config/settings.ts";
 import { CELL, type Counters } from "../../bridge/counters.ts";
+import type { Settings } from "../../config/settings.ts";
 import { FIELD, type FieldNames } from "../../http1/field-names.ts";
 import type { HeadEdit } from "../../http1/head-edit.ts";
 import { MARK } from "../../http1/scan-fields.ts";
