@@ -12,7 +12,8 @@ import { Drain } from "./foundation/drain.ts";
 import type { LogSink } from "./foundation/log-sink.ts";
 import { LINE_OWNERS } from "./foundation/log-sink.ts";
 import { AgentLogger } from "./foundation/logger.ts";
-import type { Scheduler } from "./foundation/scheduler.ts";
+import type { Cancel, Scheduler } from "./foundation/scheduler.ts";
+import { SETTLE_MS, settleHeap } from "./foundation/settle-heap.ts";
 import { AppPort, type AppPortStatus, appPlaces, tryConnect } from "./lifecycle/app-port.ts";
 import { stopBudget } from "./lifecycle/budget.ts";
 import { type DrainOutcome, DrainSequence, type StopReason } from "./lifecycle/drain-sequence.ts";
@@ -64,6 +65,7 @@ export class Agent {
 	readonly recent = new RecentExchanges(RECENT_BYTES);
 	readonly #settings: Settings;
 	readonly #clock: Clock;
+	readonly #scheduler: Scheduler;
 	readonly #log: AgentLogger;
 	readonly #state: LifecycleState;
 	readonly #drain = new Drain();
@@ -78,11 +80,13 @@ export class Agent {
 	#source: SourceAddresses = NO_SOURCE;
 	#sourceFound: Promise<void> | undefined;
 	#hasStarted = false;
+	#cancelSettle: Cancel | undefined;
 
 	constructor(parts: AgentParts) {
 		const { settings, clock, scheduler, sink } = parts;
 		this.#settings = settings;
 		this.#clock = clock;
+		this.#scheduler = scheduler;
 		const log = new AgentLogger(sink, clock, settings.log.level, settings.log.fieldBytesMax);
 		this.#log = log;
 		this.#state = new LifecycleState(clock, log);
@@ -172,7 +176,6 @@ export class Agent {
 			sources: [
 				{ name: "exchange_metrics", source: exchangeMetrics },
 				{ name: "registry", source: registry },
-				{ name: "app_pages", source: app },
 			],
 			app,
 			collision: settings.metrics.collision,
@@ -253,6 +256,7 @@ export class Agent {
 		this.#settle();
 		// What loads slowly comes after the first request can be served.
 		void this.#log.load();
+		this.#cancelSettle = this.#scheduler.after(SETTLE_MS, settleHeap);
 		return this.addresses;
 	}
 
@@ -292,6 +296,7 @@ export class Agent {
 	/** Stops every part. Safe without `start`, safe twice; never rejects. */
 	async stop(): Promise<void> {
 		await this.#sequence.endNow("asked");
+		this.#cancelSettle?.();
 		await this.#openapi?.stop();
 		this.#appPages.stop();
 		await this.#runner.stop(Deadline.after(this.#clock, this.#budget.agentStopMs));

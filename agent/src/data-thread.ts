@@ -5,6 +5,7 @@ import type { Address } from "./config/settings.ts";
 import { DataPlane, SWEEP_MS } from "./data-plane.ts";
 import { assert } from "./foundation/assert.ts";
 import { systemClock } from "./foundation/clock.ts";
+import { SETTLE_MS, settleHeap } from "./foundation/settle-heap.ts";
 import { IdSource } from "./telemetry/ids.ts";
 import { AppSocket } from "./upstream/app-socket.ts";
 import type { AppStream } from "./upstream/connection.ts";
@@ -45,4 +46,5 @@ line.onMessage((message) => {
 });
 
 setInterval(() => plane.sweep(), SWEEP_MS);
+setTimeout(settleHeap, SETTLE_MS).unref();
 line.send({ kind: "started" });

@@ -830,7 +830,7 @@ export class Http1Connection implements ResponseTaker {
 		if ((x.flags & FLAG_OPAQUE) !== 0) this.#parts.counters.add(CELL.OPAQUE_OPEN, -1);
 		const nowMs = this.#parts.clock.monotonicMs();
 		x.durationMs = nowMs - x.startedMs;
-		if (x.answeredMs === x.answeredMs) x.receiveMs = nowMs - x.answeredMs; // NaN is unequal to itself: no answer began
+		if (x.answeredMs >= 0) x.receiveMs = nowMs - x.answeredMs; // NaN while no answer has begun
 		try {
 			this.#parts.finish(x);
 		} catch (error) {

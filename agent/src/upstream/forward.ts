@@ -125,7 +125,7 @@ export class Forward implements RequestTaker, ResponseSink {
 	abandon(): void {
 		const connection = this.#connection;
 		const x = this.#x;
-		if (x !== undefined && connection !== undefined && connection.hasAnswered) this.#noteBody(x, connection);
+		if (x !== undefined && connection?.hasAnswered) this.#noteBody(x, connection);
 		this.#forget();
 		connection?.abandon();
 	}
@@ -258,7 +258,7 @@ export class Forward implements RequestTaker, ResponseSink {
 		if (x === undefined || taker === undefined) return;
 		this.#request = undefined;
 		x.answeredMs = this.#parts.clock.monotonicMs();
-		x.waitMs = x.answeredMs - (x.sentMs === x.sentMs ? x.sentMs : x.startedMs); // NaN: the answer came before the request was whole
+		x.waitMs = x.answeredMs - (x.sentMs >= 0 ? x.sentMs : x.startedMs); // NaN when the answer came before the request was whole
 		x.status = head.status;
 		if (head.keepAliveTimeoutSeconds >= 0) this.#pool.lesson.told(head.keepAliveTimeoutSeconds);
 
