@@ -145,11 +145,16 @@ export class Agent {
 
 		// ── the app ──
 		const { intervalMs, timeoutMs, fall, rise } = settings.health.app;
-		this.#appPorts = settings.inbound.map(
-			(inbound) =>
+		// Without a data path (`capture: none`) there is no inbound, and the app is watched all the same.
+		const watched: readonly { readonly name: string; readonly app: Address | undefined }[] =
+			settings.inbound.length > 0
+				? settings.inbound
+				: settings.apps.map((place) => ({ name: renderAddress(place), app: place }));
+		this.#appPorts = watched.map(
+			({ name, app: place }) =>
 				new AppPort(
-					`app-port ${inbound.name}`,
-					inbound.app,
+					`app-port ${name}`,
+					place,
 					{ intervalMs, timeoutMs, fall, rise },
 					{ clock, scheduler, random: Math.random, ownAddresses, tryConnect },
 				),
@@ -295,12 +300,12 @@ export class Agent {
 
 	/** Stops every part. Safe without `start`, safe twice; never rejects. */
 	async stop(): Promise<void> {
-		await this.#sequence.endNow("asked");
+		const { cut } = await this.#sequence.endNow("asked");
 		this.#cancelSettle?.();
 		await this.#openapi?.stop();
 		this.#appPages.stop();
 		await this.#runner.stop(Deadline.after(this.#clock, this.#budget.agentStopMs));
-		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut: 0 }, "parts_stopped");
+		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut }, "parts_stopped");
 	}
 
 	#probes(): ProbeSource {
@@ -342,8 +347,13 @@ export class Agent {
 	}
 
 	#onAppPort(inbound: number, status: AppPortStatus): void {
-		const app = this.#settings.inbound[inbound]?.app;
-		if (status.address !== undefined) this.#tellApp(inbound, app ?? status.address, status.address);
+		const entry = this.#settings.inbound[inbound];
+		if (entry !== undefined && status.address !== undefined) {
+			this.#tellApp(inbound, entry.app ?? status.address, status.address);
+		}
+		// An app that is gone while we leave has nothing to be waited for.
+		if (this.#state.isLeaving && this.#appPorts.every((port) => port.status.state === "refuses"))
+			void this.#sequence.appGone();
 		if (this.#hasStarted) this.#settle();
 	}
 

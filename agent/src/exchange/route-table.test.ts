@@ -172,6 +172,20 @@ describe("the table", () => {
 			],
 		],
 		[
+			"an escape of an unreserved character is the character, and nothing is read twice",
+			["/upload", "/a-b/{x}"],
+			[
+				["/%75pload", "/upload"],
+				["/%75PLOAD", "/uPLOAD"],
+				["/a%2Db/%7e", "/a-b/{x}"],
+				["/a%2db/c%2Fd", "/a-b/{x}"],
+				["/%2575pload", "/{id}"], // by collapse, not /upload
+				["/%%37%35pload", "/{id}"],
+				["/%7", "/%7"],
+				["/%zz", "/%zz"],
+			],
+		],
+		[
 			"a slash at the end makes another path",
 			["/a", "/b/"],
 			[

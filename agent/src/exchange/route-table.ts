@@ -1,6 +1,6 @@
 import type { RouteSettings } from "../config/settings.ts";
 import { METHODS } from "../http1/methods.ts";
-import { ASTERISK, SLASH } from "../http1/octets.ts";
+import { ASTERISK, HEX, SLASH } from "../http1/octets.ts";
 
 /**
  * The route of a request: a template such as `/users/{id}`, never a raw path.
@@ -11,8 +11,9 @@ import { ASTERISK, SLASH } from "../http1/octets.ts";
  * the policy of a request is that of its table entry, known before anything is forwarded.
  *
  * Bytes in, constants out: a path that was seen lately costs a hash and a comparison, and nothing is allocated but a new `Route`,
- * of which there are at most `seriesMax` by collapse and as many by hint; what comes later is `overflow`. Percent-encoding is left
- * alone: `/a%2Fb` is one segment and no template's literal.
+ * of which there are at most `seriesMax` by collapse and as many by hint; what comes later is `overflow`. Escapes of unreserved characters
+ * are read as the characters (RFC 3986 §6.2.2.2), or `/%75pload` would get around the bounds of `/upload`; all others are left alone:
+ * `/a%2Fb` is one segment and no template's literal.
  */
 
 export type RouteKind = "table" | "openapi" | "collapse" | "hint" | "none";
@@ -58,6 +59,7 @@ export const COLLAPSE_SEGMENTS_MAX = 12;
 
 /** Paths remembered with their routes; a power of two. */
 const CACHE_SLOTS = 1024;
+const PERCENT = 0x25;
 /** Longer paths are not remembered; with this the cache is 128 KiB a thread. */
 const CACHE_PATH_BYTES = 128;
 
@@ -420,6 +422,33 @@ function canonical(method: string): string {
 	return (METHODS as readonly string[]).includes(method) ? method : METHODS[0];
 }
 
+/** The path with every `%41`, `%7e`, … of an unreserved character (RFC 3986 §2.3) as that character. Allocates: such paths are rare. */
+function unescapeUnreserved(bytes: Uint8Array, start: number, end: number): Uint8Array {
+	const plain = new Uint8Array(end - start);
+	let length = 0;
+	for (let i = start; i < end; i += 1) {
+		const byte = bytes[i] as number; // i < end, here and below
+		if (byte === PERCENT && i + 2 < end) {
+			const high = HEX[bytes[i + 1] as number] as number;
+			const low = HEX[bytes[i + 2] as number] as number;
+			const character = high * 16 + low;
+			if (high < 16 && low < 16 && isUnreserved(character)) {
+				plain[length++] = character;
+				i += 2;
+				continue;
+			}
+		}
+		plain[length++] = byte;
+	}
+	return plain.subarray(0, length);
+}
+
+function isUnreserved(byte: number): boolean {
+	const letter = byte | 0x20;
+	if (letter >= 0x61 && letter <= 0x7a) return true;
+	return (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === 0x2e || byte === 0x5f || byte === 0x7e;
+}
+
 /** One per data thread. */
 export class RouteTable {
 	readonly #options: RouteTableOptions;
@@ -524,7 +553,16 @@ export class RouteTable {
 	}
 
 	#find(bytes: Uint8Array, start: number, end: number, method: string): Route {
-		if (start === end) return this.#find(ROOT, 0, 1, method); // absolute-form without a path (RFC 9112 §3.2.2)
+		const escape = bytes.indexOf(PERCENT, start);
+		if (escape !== -1 && escape < end) {
+			const plain = unescapeUnreserved(bytes, start, end);
+			return this.#lookUp(plain, 0, plain.length, method); // once: what an escape stands for is no escape
+		}
+		return this.#lookUp(bytes, start, end, method);
+	}
+
+	#lookUp(bytes: Uint8Array, start: number, end: number, method: string): Route {
+		if (start === end) return this.#lookUp(ROOT, 0, 1, method); // absolute-form without a path (RFC 9112 §3.2.2)
 		if (bytes[start] !== SLASH) return end - start === 1 && bytes[start] === ASTERISK ? this.asterisk : this.none;
 		const known =
 			this.#table.find(bytes, start, end, method) ??
