@@ -553,8 +553,8 @@ export class RouteTable {
 	}
 
 	#find(bytes: Uint8Array, start: number, end: number, method: string): Route {
-		const escape = bytes.indexOf(PERCENT, start);
-		if (escape !== -1 && escape < end) {
+		const escapeAt = bytes.indexOf(PERCENT, start);
+		if (escapeAt !== -1 && escapeAt < end) {
 			const plain = unescapeUnreserved(bytes, start, end);
 			return this.#lookUp(plain, 0, plain.length, method); // once: what an escape stands for is no escape
 		}
