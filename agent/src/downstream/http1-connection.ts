@@ -9,7 +9,7 @@ import type { Phase } from "../exchange/phases.ts";
 import type { ByteStream } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
 import type { TurnClock } from "../foundation/turn-clock.ts";
-import type { WriteBatch } from "../foundation/write-batch.ts";
+import { BATCH_BYTES_MAX, type WriteBatch } from "../foundation/write-batch.ts";
 import { FRAMING } from "../http1/body-framing.ts";
 import { ChunkedScanner } from "../http1/chunked.ts";
 import type { FieldNames } from "../http1/field-names.ts";
@@ -263,20 +263,20 @@ export class Http1Connection implements ResponseTaker {
 	#onData(bytes: Buffer): void {
 		switch (this.#state) {
 			case "idle":
-				if (this.#preface !== null) this.#detect(bytes);
-				else this.#feed(bytes);
+				if (this.#preface !== null) this.#detect(this.#own(bytes));
+				else this.#feed(this.#own(bytes));
 				break;
 			case "head":
-				this.#feed(bytes);
+				this.#feed(this.#own(bytes));
 				break;
 			case "exchange":
-				if (this.#requestIsWhole) this.#holdAhead(bytes);
+				if (this.#requestIsWhole) this.#holdAhead(this.#own(bytes));
 				else this.#onBody(bytes);
 				break;
 			case "tunnel": {
 				const x = this.#x;
 				if (x !== undefined) x.requestBodyBytes += bytes.length;
-				if (this.#request?.send(bytes) === false) this.#pause();
+				if (!this.#send(bytes)) this.#pause();
 				break;
 			}
 			case "linger":
@@ -343,6 +343,7 @@ export class Http1Connection implements ResponseTaker {
 		const nowMs = clock.monotonicMs();
 		x.begin(this.#inbound, this.#peer, clock.wallMs(), nowMs, this.#parts.lifecycleState());
 		x.head.reset(0);
+		this.#socket.forgetBytes?.(); // the last request's connection to the app may not have taken its last yet
 		this.#x = x;
 		this.#responseBegan = false;
 		this.#requestIsWhole = false;
@@ -512,16 +513,31 @@ export class Http1Connection implements ResponseTaker {
 		}
 		const nowMs = this.#parts.clock.monotonicMs();
 		const request = this.#request;
-		const isTaken = request === undefined || request.send(end === bytes.length ? bytes : bytes.subarray(0, end));
+		const isTaken = this.#send(end === bytes.length ? bytes : bytes.subarray(0, end));
 		if (this.#x !== x) return; // the app's answer came within the call, and the exchange is over
 		if (this.#requestIsWhole) {
 			this.#deadlineMs = this.#responseBegan ? Number.POSITIVE_INFINITY : nowMs + x.responseMs;
-			this.#keepAhead(bytes, end, bytes.length);
+			if (end < bytes.length) this.#holdAhead(this.#own(bytes.subarray(end)));
 			request?.requestEnded();
 		} else {
 			this.#deadlineMs = nowMs + this.#parts.settings.timeouts.bodyStallMs;
 			if (!isTaken) this.#pause();
 		}
+	}
+
+	/** Request bytes of the present event to the app: kept only when the app does not take them at once. */
+	#send(bytes: Buffer): boolean {
+		const request = this.#request;
+		if (request === undefined) return true;
+		if (bytes.length <= BATCH_BYTES_MAX || this.#socket.isShared === true) return request.send(this.#own(bytes));
+		const isWelcome = request.send(bytes);
+		if (request.holdsRequestBytes()) this.#own(bytes);
+		return isWelcome;
+	}
+
+	/** Bytes of the present event, to be kept beyond it. */
+	#own(bytes: Buffer): Buffer {
+		return this.#socket.own === undefined ? bytes : this.#socket.own(bytes);
 	}
 
 	#keepAhead(bytes: Buffer, from: number, to: number): void {
@@ -637,6 +653,10 @@ export class Http1Connection implements ResponseTaker {
 		this.#write(bytes);
 	}
 
+	holdsResponseBytes(): boolean {
+		return this.#socket.writableLength > 0;
+	}
+
 	responseEnded(): void {
 		const x = this.#x;
 		if (x === undefined) return;
@@ -659,6 +679,7 @@ export class Http1Connection implements ResponseTaker {
 	}
 
 	requestDrained(): void {
+		if (this.#request?.holdsRequestBytes() === false) this.#socket.releaseBytes?.();
 		if (this.#state === "tunnel" || !this.#requestIsWhole) {
 			if (this.#isPaused && this.#state === "exchange" && !this.#awaitsContinue) {
 				this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.bodyStallMs;

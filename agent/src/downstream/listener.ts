@@ -4,6 +4,7 @@ import type { Address, InboundSettings } from "../config/settings.ts";
 import { Peer } from "../exchange/forwarded.ts";
 import type { ByteStream } from "../foundation/byte-stream.ts";
 import { FAULTS } from "../foundation/fault.ts";
+import { ClientSocket } from "./client-socket.ts";
 import { type ConnectionParts, Http1Connection } from "./http1-connection.ts";
 import { ProxyHeader } from "./proxy-header.ts";
 
@@ -40,7 +41,13 @@ export class Listener {
 	/** Binds and accepts. Resolves with the port (0 for a Unix socket); rejects with the system's error. */
 	listen(reusePort: boolean): Promise<number> {
 		const server = createServer(
-			{ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS },
+			{
+				pauseOnConnect: true,
+				allowHalfOpen: true,
+				noDelay: true,
+				keepAlive: true,
+				keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
+			},
 			(socket) => this.#accept(socket),
 		);
 		this.#server = server;
@@ -115,7 +122,8 @@ export class Listener {
 		return cut;
 	}
 
-	#accept(socket: Socket): void {
+	#accept(accepted: Socket): void {
+		const socket = ClientSocket.from(accepted);
 		if (!this.#parts.settings.connections.proxyProtocol) {
 			this.take(socket, new Peer(socket.remoteAddress), undefined);
 			return;

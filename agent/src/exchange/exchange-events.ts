@@ -25,6 +25,8 @@ export interface ResponseTaker {
 	response(bytes: Buffer): void;
 	/** More of the body, as it goes on the wire. The bytes belong to the taker. */
 	body(bytes: Buffer): void;
+	/** Whether bytes that were given wait for the client, and so are kept. */
+	holdsResponseBytes(): boolean;
 	/** The response is whole. */
 	responseEnded(): void;
 	/** Nothing more comes. Nothing written: answer with the fault; something written: cut. */
@@ -49,6 +51,8 @@ export interface RequestTaker {
 	begin(x: Exchange, taker: ResponseTaker, body: Buffer | undefined, isWhole: boolean): boolean;
 	/** More of the body, or of a tunnel. False: `requestDrained` will follow, send no more until then. */
 	send(bytes: Buffer): boolean;
+	/** Whether bytes that were sent wait for the app, and so are kept. */
+	holdsRequestBytes(): boolean;
 	/** The request is whole; in a tunnel: the client's half is over. */
 	requestEnded(): void;
 	/** The client takes no more for now, or again. */

@@ -10,6 +10,13 @@ export interface ByteStream {
 	/** How often it was corked and not uncorked. */
 	readonly writableCorked: number;
 	readonly destroyed: boolean;
+	/** Whether the bytes of a `data` event lie in room that other streams read into. Absent: they do not. */
+	readonly isShared?: boolean;
+	/** Bytes of the present `data` event for somebody who keeps them beyond it (`ReadRoom`). Absent: they may be kept as they are. */
+	own?(bytes: Buffer): Buffer;
+	/** Nobody holds bytes of earlier `data` events any more; or: whoever does will not say so. */
+	releaseBytes?(): void;
+	forgetBytes?(): void;
 	write(bytes: Uint8Array): boolean;
 	/** Sends FIN once everything written has been taken. */
 	end(): void;

@@ -1,21 +1,10 @@
 import { Socket } from "node:net";
+import { ReadRoom } from "../foundation/read-room.ts";
 
 type Done = (error?: Error | null) => void;
 
-/** What one read can take. */
-const ROOM_BYTES = 64 * 1024;
-/** A read that fills so much of its room is one of many: what follows gets rooms of its own, which need no copy. */
-const LARGE_READ_BYTES = 32 * 1024;
-
-/** Where small reads of all sockets of a thread go, one after the other: each is used up within its event. */
-const sharedRoom = Buffer.allocUnsafeSlow(ROOM_BYTES);
-
 /**
- * A socket to the app that reads into room that is there already, and on which a failed write does not end the reading.
- *
- * By itself Node allocates 64 KiB for each read and shrinks them to what came. Here most reads need no allocation (`onread`): the bytes of
- * a `data` event are then good only until the event is over (`isShared`), and whoever keeps them makes a copy. A long
- * body gets a room of its own for each read instead.
+ * A socket to the app that reads into room that is there already (`ReadRoom`), and on which a failed write does not end the reading.
  *
  * An app may answer early and close while the client is still uploading (413, 401). Its answer is then in our receive
  * queue when our next write fails with EPIPE or ECONNRESET; a plain `net.Socket` destroys itself on that error and the
@@ -30,27 +19,40 @@ export class AppSocket extends Socket {
 	/** Whether the connection has been made: before that, an error is an error of connecting. */
 	isOpen = false;
 
-	/** Whether the bytes of the present `data` event are good only until it is over. */
-	isShared = true;
-	#isLong = false;
+	readonly #room: ReadRoom;
 
 	constructor() {
+		const room = new ReadRoom();
 		super({
 			allowHalfOpen: true,
 			onread: {
-				// Asked for before the first read and after each one.
-				buffer: () => (this.#isLong ? Buffer.allocUnsafeSlow(ROOM_BYTES) : sharedRoom),
-				callback: (length, room) => {
-					this.isShared = room === sharedRoom;
-					this.#isLong = length >= LARGE_READ_BYTES;
-					this.emit("data", Buffer.from(room.buffer, room.byteOffset, length));
+				buffer: () => room.next(),
+				callback: (length, bytes) => {
+					this.emit("data", room.take(length, bytes));
 					return true;
 				},
 			},
 		});
+		this.#room = room;
 		this.once("connect", () => {
 			this.isOpen = true;
 		});
+	}
+
+	own(bytes: Buffer): Buffer {
+		return this.#room.own(bytes);
+	}
+
+	releaseBytes(): void {
+		this.#room.release();
+	}
+
+	forgetBytes(): void {
+		this.#room.forget();
+	}
+
+	get isShared(): boolean {
+		return this.#room.isShared;
 	}
 
 	override _write(chunk: Buffer, encoding: BufferEncoding, done: Done): void {

@@ -1,7 +1,7 @@
 import type { ByteStream } from "../foundation/byte-stream.ts";
 import { errorCode } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
-import type { WriteBatch } from "../foundation/write-batch.ts";
+import { BATCH_BYTES_MAX, type WriteBatch } from "../foundation/write-batch.ts";
 import { FRAMING } from "../http1/body-framing.ts";
 import { ChunkedScanner } from "../http1/chunked.ts";
 import type { FieldNames } from "../http1/field-names.ts";
@@ -15,8 +15,6 @@ export interface AppStream extends ByteStream {
 	readonly writeFailed: boolean;
 	/** Told once, when a write has failed. */
 	onWriteFailed: (() => void) | undefined;
-	/** Whether the bytes of the present `data` event are good only until it is over. */
-	readonly isShared: boolean;
 }
 
 /** Who takes the response of one exchange. Every exchange ends with exactly one of `responseEnded` and `upstreamFailed`. */
@@ -30,6 +28,8 @@ export interface ResponseSink {
 	responseHead(head: ResponseHead, bytes: Buffer, bodyStart: number, bodyEnd: number): void;
 	/** More of the body: framing bytes included unless `dechunk` was asked for. */
 	responseBytes(bytes: Buffer): void;
+	/** Whether bytes that were given wait for the client, and so are kept. */
+	holdsResponseBytes(): boolean;
 	responseEnded(): void;
 	/** Nothing more comes. What has been delivered is not a whole response. */
 	upstreamFailed(fault: Fault): void;
@@ -169,6 +169,7 @@ export class UpstreamConnection {
 	 * `upgradeWasAsked`: a 101 is an answer.
 	 */
 	begin(sink: ResponseSink, methodId: number, dechunk: boolean, upgradeWasAsked: boolean): void {
+		this.stream.forgetBytes?.(); // another client may not have taken its last yet
 		this.#sink = sink;
 		this.#methodId = methodId;
 		this.#dechunk = dechunk;
@@ -352,13 +353,13 @@ export class UpstreamConnection {
 				if (available < this.#bodyLeft) {
 					this.#bodyLeft -= available;
 					this.payloadBytes += available;
-					sink.responseBytes(this.#own(bytes));
+					this.#pass(sink, bytes);
 					return;
 				}
 				const end = from + this.#bodyLeft;
 				this.payloadBytes += this.#bodyLeft;
 				this.#bodyLeft = 0;
-				sink.responseBytes(this.#own(end === bytes.length ? bytes : bytes.subarray(from, end)));
+				this.#pass(sink, end === bytes.length ? bytes : bytes.subarray(from, end));
 				this.#finish(end < bytes.length);
 				return;
 			}
@@ -369,7 +370,7 @@ export class UpstreamConnection {
 			default:
 				if (from === bytes.length) return;
 				this.payloadBytes += bytes.length - from;
-				sink.responseBytes(this.#own(from === 0 ? bytes : bytes.subarray(from)));
+				this.#pass(sink, from === 0 ? bytes : bytes.subarray(from));
 		}
 	}
 
@@ -383,8 +384,7 @@ export class UpstreamConnection {
 		}
 		this.payloadBytes = scanner.payloadBytes;
 		const end = scanner.position;
-		if (end > from)
-			sink.responseBytes(this.#own(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end)));
+		if (end > from) this.#pass(sink, from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end));
 		if (result === COMPLETE && this.#state === "body") this.#finish(end < bytes.length);
 	}
 
@@ -405,14 +405,25 @@ export class UpstreamConnection {
 				this.#fail(FAULTS.app_framing_invalid);
 				return;
 			}
-			sink.responseBytes(this.#own(bytes.subarray(scanner.dataStart, scanner.dataEnd)));
+			this.#pass(sink, bytes.subarray(scanner.dataStart, scanner.dataEnd));
 			if (this.#state !== "body") return;
 		}
 	}
 
+	/** Part of the body on its way: kept by the client's side only when the client does not take it at once. */
+	#pass(sink: ResponseSink, bytes: Buffer): void {
+		const { stream } = this;
+		if (bytes.length <= BATCH_BYTES_MAX || stream.isShared === true) {
+			sink.responseBytes(this.#own(bytes));
+			return;
+		}
+		sink.responseBytes(bytes);
+		if (sink.holdsResponseBytes()) this.#own(bytes);
+	}
+
 	/** The bytes, for those who keep them beyond the event in which they came. */
 	#own(bytes: Buffer): Buffer {
-		return this.stream.isShared ? Buffer.from(bytes) : bytes;
+		return this.stream.own === undefined ? bytes : this.stream.own(bytes);
 	}
 
 	/** The response is whole. `hasMore`: bytes follow that belong to nothing. */

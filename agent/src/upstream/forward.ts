@@ -106,6 +106,10 @@ export class Forward implements RequestTaker, ResponseSink {
 		return false;
 	}
 
+	holdsRequestBytes(): boolean {
+		return !this.#hasWritten || (this.#connection?.stream.writableLength ?? 0) > 0;
+	}
+
 	requestEnded(): void {
 		this.#requestIsWhole = true;
 		const connection = this.#connection;
@@ -119,6 +123,7 @@ export class Forward implements RequestTaker, ResponseSink {
 	}
 
 	resumeResponse(): void {
+		this.#connection?.stream.releaseBytes?.(); // the client has taken all there was
 		this.#connection?.resume();
 	}
 
@@ -315,6 +320,10 @@ export class Forward implements RequestTaker, ResponseSink {
 		end += bytes.copy(out, end);
 		end += CHUNK_END.copy(out, end);
 		taker.body(out.subarray(0, end));
+	}
+
+	holdsResponseBytes(): boolean {
+		return this.#taker?.holdsResponseBytes() === true;
 	}
 
 	responseEnded(): void {

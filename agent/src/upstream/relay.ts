@@ -57,6 +57,10 @@ export class Relay implements RequestTaker {
 		return !(stream.writableNeedDrain && stream.writableLength > 0);
 	}
 
+	holdsRequestBytes(): boolean {
+		return !this.#isConnected || (this.#stream?.writableLength ?? 0) > 0;
+	}
+
 	requestEnded(): void {
 		this.#clientEnded = true;
 		if (this.#isConnected) this.#stream?.end();
@@ -67,6 +71,7 @@ export class Relay implements RequestTaker {
 	}
 
 	resumeResponse(): void {
+		this.#stream?.releaseBytes?.(); // the client has taken all there was
 		this.#stream?.resume();
 	}
 
@@ -103,7 +108,7 @@ export class Relay implements RequestTaker {
 			if (stream !== this.#stream) return;
 			const x = this.#x;
 			if (x !== undefined) x.responseBodyBytes += bytes.length;
-			this.#taker?.tunnelBytes(stream.isShared ? Buffer.from(bytes) : bytes);
+			this.#taker?.tunnelBytes(stream.own === undefined ? bytes : stream.own(bytes));
 		});
 		stream.on("end", () => {
 			if (stream === this.#stream) this.#taker?.tunnelEnded();
