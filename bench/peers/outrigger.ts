@@ -12,7 +12,7 @@ export function outriggerPeer(name: string, bundle: string, nodeFlags: readonly 
 	return {
 		name,
 		setting:
-			"default configuration, everything on: ids, metrics, access line to stdout, which is a file; two threads on the one core",
+			"default configuration, environment of the image, everything on: ids, metrics, access line to stdout, which is a file; two threads on the one core",
 		isAgent: true,
 		version: () => `${packageVersion(bundle)} on Node ${process.versions.node}`,
 		missing: () => (existsSync(bundle) ? undefined : { what: `the agent's bundle ${bundle}`, how: "npm run build" }),
@@ -22,6 +22,9 @@ export function outriggerPeer(name: string, bundle: string, nodeFlags: readonly 
 			return {
 				argv: [process.execPath, ...nodeFlags, bundle, "agent"],
 				env: {
+					// As the image sets them (agent/Dockerfile).
+					MALLOC_ARENA_MAX: "1",
+					MALLOC_TRIM_THRESHOLD_: "65536",
 					OUTRIGGER_APP_PORT: String(site.originPort),
 					OUTRIGGER_INBOUND__0__LISTEN: `127.0.0.1:${site.port}`,
 					OUTRIGGER_OPS__LISTEN: `127.0.0.1:${site.opsPort}`,
