@@ -400,6 +400,11 @@ export class Agent {
 			const answered = this.#appPorts[index]?.status.address;
 			if (app !== undefined) this.#tellApp(index, app, answered);
 		}
+		if (this.#settings.connections.source === "auto" && this.#source.ipv4 === undefined) {
+			this.#log.warn(
+				"connections to the app come from loopback, since nothing else works here: an app that trusts 127/8 trusts every client",
+			);
+		}
 		this.#log.debug("connections to the app come from", { ipv4: this.#source.ipv4, ipv6: this.#source.ipv6 });
 	}
 

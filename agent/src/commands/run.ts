@@ -89,7 +89,7 @@ export function makeRunCommand(parts: RunParts): Command {
 		summary: "start a command behind an agent on this machine",
 		usage: "run [--app-port N] [--config FILE] [--set KEY=VALUE …] -- CMD [ARG …]",
 		description:
-			"Starts CMD, finds the port on which it listens, and puts an agent before it. Ctrl-C or SIGTERM drains, then stops CMD; a second one ends both at once. The exit code is that of CMD, 128 + N when signal N ended it, 127 when there is no such program, 126 when it cannot be started.",
+			"Starts CMD, finds the port on which it listens, and puts an agent before it. Ctrl-C or SIGTERM drains, then stops CMD; a second one ends both at once. What CMD writes is passed on; the agent's own lines go to stderr, beside CMD's. The exit code is that of CMD, 128 + N when signal N ended it, 127 when there is no such program, 126 when it cannot be started.",
 		examples: [
 			["outrigger run -- node server.ts", "finds the port by itself"],
 			["outrigger run --app-port 8000 -- uvicorn shop:app", "when CMD listens on several ports"],
@@ -453,7 +453,7 @@ export function greeting(first: string, addresses: AgentAddresses): string {
 		"",
 		"Three things to try:",
 		`  ${curl}    # the answer carries x-request-id and x-correlation-id`,
-		`  curl -s ${ops}/metrics | grep ^http_server    # what has been counted and timed`,
+		`  curl -s ${ops}/metrics | grep _seconds_count    # requests by route and status`,
 		`  curl -i ${ops}/readyz    # whether traffic should come here`,
 		"",
 		"Ctrl-C finishes what is in flight, then stops the app.",

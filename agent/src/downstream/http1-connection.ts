@@ -6,7 +6,7 @@ import type { Exchange, ExchangePool } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
 import type { Peer } from "../exchange/forwarded.ts";
 import type { Phase } from "../exchange/phases.ts";
-import type { ByteStream } from "../foundation/byte-stream.ts";
+import { type ByteStream, reset } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
 import type { TurnClock } from "../foundation/turn-clock.ts";
 import { BATCH_BYTES_MAX, type WriteBatch } from "../foundation/write-batch.ts";
@@ -72,7 +72,7 @@ const NO_BYTES = Buffer.alloc(0);
  * * *exchange*: request bytes go to the app as they come, framed as they came; what comes after the request waits (pipelining) with
  *   at most `limits.pipeline` requests, then the socket is not read. A FIN of the client is an abort (`connections.halfClose`).
  * * *linger*: the answer is out, FIN is sent, and what still comes is discarded: closing with unread bytes would make the kernel
- *   send RST and the client lose its answer (RFC 9112 §9.6). Bounded by `limits.lingerBytes` and `timeouts.linger`.
+ *   send RST and the client lose its answer (RFC 9112 §9.6). Beyond `limits.lingerBytes` nothing more is read; `timeouts.linger` ends it.
  *
  * Back-pressure is kept both ways: whoever cannot take stops whoever sends. All deadlines of the connection are one number that
  * `expire` looks at a few times a second.
@@ -150,7 +150,7 @@ export class Http1Connection implements ResponseTaker {
 	/** Relays the connection as opaque bytes from here on: `protocol: tcp`, or an HTTP/2 preface, which `first` then holds. */
 	relay(first: Buffer | undefined): void {
 		try {
-			this.#relay(first);
+			this.#relay(first === undefined ? undefined : this.#keep(first));
 		} catch (error) {
 			this.#onMistake(error);
 		}
@@ -263,14 +263,14 @@ export class Http1Connection implements ResponseTaker {
 	#onData(bytes: Buffer): void {
 		switch (this.#state) {
 			case "idle":
-				if (this.#preface !== null) this.#detect(this.#own(bytes));
-				else this.#feed(this.#own(bytes));
+				if (this.#preface !== null) this.#detect(this.#keep(bytes));
+				else this.#feed(this.#keep(bytes));
 				break;
 			case "head":
-				this.#feed(this.#own(bytes));
+				this.#feed(this.#keep(bytes));
 				break;
 			case "exchange":
-				if (this.#requestIsWhole) this.#holdAhead(this.#own(bytes));
+				if (this.#requestIsWhole) this.#holdAhead(this.#keep(bytes));
 				else this.#onBody(bytes);
 				break;
 			case "tunnel": {
@@ -281,7 +281,8 @@ export class Http1Connection implements ResponseTaker {
 			}
 			case "linger":
 				this.#lingered += bytes.length;
-				if (this.#lingered > this.#parts.settings.limits.lingerBytesMax) this.#socket.destroy();
+				// Not closed: its answer would be lost on its way. A client that reads no answer before it has sent all waits for the deadline.
+				if (this.#lingered > this.#parts.settings.limits.lingerBytesMax) this.#pause();
 				break;
 			default:
 				break;
@@ -296,7 +297,7 @@ export class Http1Connection implements ResponseTaker {
 			this.#preface = all;
 			if (length === HTTP2_PREFACE.length) {
 				this.#preface = null;
-				this.relay(all);
+				this.#relay(all);
 			} else {
 				this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.headMs;
 			}
@@ -517,7 +518,7 @@ export class Http1Connection implements ResponseTaker {
 		if (this.#x !== x) return; // the app's answer came within the call, and the exchange is over
 		if (this.#requestIsWhole) {
 			this.#deadlineMs = this.#responseBegan ? Number.POSITIVE_INFINITY : nowMs + x.responseMs;
-			if (end < bytes.length) this.#holdAhead(this.#own(bytes.subarray(end)));
+			if (end < bytes.length) this.#holdAhead(this.#keep(bytes.subarray(end)));
 			request?.requestEnded();
 		} else {
 			this.#deadlineMs = nowMs + this.#parts.settings.timeouts.bodyStallMs;
@@ -538,6 +539,16 @@ export class Http1Connection implements ResponseTaker {
 	/** Bytes of the present event, to be kept beyond it. */
 	#own(bytes: Buffer): Buffer {
 		return this.#socket.own === undefined ? bytes : this.#socket.own(bytes);
+	}
+
+	/**
+	 * The same for what is no body: heads and what waits behind a request outlive what the app was given, so their room is not used again when
+	 * the app has taken that (ids in an answer are read from the head's bytes).
+	 */
+	#keep(bytes: Buffer): Buffer {
+		const kept = this.#own(bytes);
+		this.#socket.forgetBytes?.();
+		return kept;
 	}
 
 	#keepAhead(bytes: Buffer, from: number, to: number): void {
@@ -837,7 +848,7 @@ export class Http1Connection implements ResponseTaker {
 		this.#written();
 		this.#state = "closed";
 		if (this.#socket.writableCorked > 0) this.#socket.uncork(); // answers before this one were given, and go out
-		if (x !== undefined && (this.#responseBegan || by !== "client")) this.#socket.resetAndDestroy();
+		if (x !== undefined && (this.#responseBegan || by !== "client")) reset(this.#socket);
 		else this.#socket.destroy();
 		this.#onClosed(this);
 	}

@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { CELL } from "../bridge/counters.ts";
 import type { Address, InboundSettings } from "../config/settings.ts";
 import { Peer } from "../exchange/forwarded.ts";
-import type { ByteStream } from "../foundation/byte-stream.ts";
+import { type ByteStream, reset } from "../foundation/byte-stream.ts";
 import { FAULTS } from "../foundation/fault.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { type ConnectionParts, Http1Connection } from "./http1-connection.ts";
@@ -69,14 +69,14 @@ export class Listener {
 		clock.turn();
 		counters.add(CELL.DOWNSTREAM_OPEN, 1);
 		counters.add(CELL.DOWNSTREAM_OPENED, 1);
-		const isBeyond = this.#connections.size >= this.#connectionsMax;
+		const isBeyond = this.#connections.size - this.#refusals >= this.#connectionsMax; // who is being refused has no place
 		const isOpaque = this.#settings.protocol === "tcp" || this.#settings.protocol === "http2";
 		// Who does not speak HTTP/1 cannot read the answer either.
 		if (isBeyond && (isOpaque || this.#refusals >= REFUSALS_MAX)) {
 			counters.add(CELL.DOWNSTREAM_OPEN, -1);
 			counters.add(CELL.REFUSED_START + FAULTS.connections_exceeded.index, 1);
 			socket.on("error", () => undefined);
-			socket.resetAndDestroy();
+			reset(socket);
 			return;
 		}
 		const connection = new Http1Connection(socket, this.#parts, this.#inbound, peer, (closed) => {
@@ -131,7 +131,7 @@ export class Listener {
 		if (this.#headers.size >= this.#connectionsMax) {
 			this.#parts.counters.add(CELL.REFUSED_START + FAULTS.connections_exceeded.index, 1);
 			socket.on("error", () => undefined);
-			socket.resetAndDestroy();
+			reset(socket);
 			return;
 		}
 		const header = new ProxyHeader(socket, this.#parts.clock, this.#parts.settings.timeouts.headMs, (address, rest) => {

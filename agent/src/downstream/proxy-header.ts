@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { reset } from "../foundation/byte-stream.ts";
 import type { Clock } from "../foundation/clock.ts";
 import { ProxyProtocolParser } from "./proxy-protocol.ts";
 
@@ -34,7 +35,7 @@ export class ProxyHeader {
 	cut(): void {
 		if (this.#isOver) return;
 		this.#isOver = true;
-		this.#socket.resetAndDestroy();
+		reset(this.#socket);
 		this.#taker(undefined, undefined);
 	}
 

@@ -22,7 +22,7 @@ export interface ByteStream {
 	end(): void;
 	/** Closes both directions at once. */
 	destroy(): void;
-	/** Closes with RST: no TIME_WAIT, and the peer cannot take what it has for whole. */
+	/** Closes with RST: no TIME_WAIT, and the peer cannot take what it has for whole. Throws on a Unix socket: see `reset`. */
 	resetAndDestroy(): void;
 	pause(): unknown;
 	resume(): unknown;
@@ -35,6 +35,19 @@ export interface ByteStream {
 	on(event: "connect" | "end" | "drain" | "close" | "timeout", listener: () => void): unknown;
 	removeAllListeners(event?: string): unknown;
 }
+
+/**
+ * Closes with RST; on a Unix socket, which knows none and where Node throws (ERR_INVALID_HANDLE_TYPE), at once. The only way in which the data
+ * path resets: an exception in a timer or in accepting would end the thread.
+ */
+export const reset = (stream: Pick<ByteStream, "resetAndDestroy" | "destroy">): void => {
+	try {
+		stream.resetAndDestroy();
+	} catch (error) {
+		if (errorCode(error) !== "ERR_INVALID_HANDLE_TYPE") throw error;
+		stream.destroy();
+	}
+};
 
 /** The `code` of a Node system error, or an empty string. */
 export const errorCode = (error: unknown): string =>

@@ -98,3 +98,10 @@ test("the pod's own address reaches loopback", async (t) => {
 	assert.equal(await probeSource(own), true);
 	assert.equal((await sourceAddresses("auto")).ipv4, own);
 });
+
+test("a probe that was kept waiting by this process itself still says yes", async () => {
+	const probing = probeSource("127.0.0.1");
+	// The timer is then due before the first connection could be looked at.
+	Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+	assert.equal(await probing, true);
+});

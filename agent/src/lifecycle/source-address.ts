@@ -20,6 +20,11 @@ export const FALLBACK_SOURCE = "127.0.0.6";
 
 /** A connection over loopback is a matter of microseconds; a filter that drops it must not hold up the start. */
 const PROBE_TIMEOUT_MS = 250;
+/**
+ * Turns of the event loop after that time. In a process that was busy (it starts, on a machine that has much to do) the timer is due before
+ * the sockets have been looked at, and to give up then would mean to call the app from loopback.
+ */
+const PROBE_LAST_TURNS = 20;
 
 export type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
 
@@ -89,7 +94,12 @@ export function probeSource(source: string): Promise<boolean> {
 		server.close();
 		resolve(works);
 	};
-	const timer = setTimeout(() => end(false), PROBE_TIMEOUT_MS);
+	let turnsLeft = PROBE_LAST_TURNS;
+	const giveUp = (): void => {
+		if (turnsLeft-- > 0) setImmediate(giveUp);
+		else end(false);
+	};
+	const timer = setTimeout(giveUp, PROBE_TIMEOUT_MS);
 	server.on("error", () => end(false));
 	server.on("connection", (socket) => {
 		const arrivedFrom = socket.remoteAddress;

@@ -1,4 +1,5 @@
 import { Socket } from "node:net";
+import { errorCode } from "../foundation/byte-stream.ts";
 import { ReadRoom } from "../foundation/read-room.ts";
 
 type Done = (error?: Error | null) => void;
@@ -10,12 +11,17 @@ type Done = (error?: Error | null) => void;
  * queue when our next write fails with EPIPE or ECONNRESET; a plain `net.Socket` destroys itself on that error and the
  * answer is lost. Here the failed write is swallowed and told by `writeFailed`; what can still be read is read, and the
  * end of reading ends the socket.
+ *
+ * Linux tells a reset once: when a write has been told of it, the reading that follows ends as if the app had sent FIN, and a body that
+ * ends with the connection would look whole. So that end is told as the error that it is. (After the app's FIN a write fails with EPIPE.)
  */
 export class AppSocket extends Socket {
 	/** Whether a write has failed: nothing more reaches the app. */
 	writeFailed = false;
 	/** Told once, when a write has failed. */
 	onWriteFailed: (() => void) | undefined;
+	/** Whether a write has met the app's reset. */
+	#wasReset = false;
 	/** Whether the connection has been made: before that, an error is an error of connecting. */
 	isOpen = false;
 
@@ -55,6 +61,12 @@ export class AppSocket extends Socket {
 		return this.#room.isShared;
 	}
 
+	override push(chunk: unknown, encoding?: BufferEncoding): boolean {
+		if (chunk !== null || !this.#wasReset) return super.push(chunk, encoding);
+		this.destroy(Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" }));
+		return false;
+	}
+
 	override _write(chunk: Buffer, encoding: BufferEncoding, done: Done): void {
 		if (this.writeFailed) done();
 		else super._write(chunk, encoding, this.#swallow(done));
@@ -72,6 +84,7 @@ export class AppSocket extends Socket {
 				return;
 			}
 			this.writeFailed = true;
+			this.#wasReset ||= errorCode(error) === "ECONNRESET";
 			done();
 			this.onWriteFailed?.();
 		};

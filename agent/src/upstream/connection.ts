@@ -1,5 +1,5 @@
 import type { ByteStream } from "../foundation/byte-stream.ts";
-import { errorCode } from "../foundation/byte-stream.ts";
+import { errorCode, reset } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
 import { BATCH_BYTES_MAX, type WriteBatch } from "../foundation/write-batch.ts";
 import { FRAMING } from "../http1/body-framing.ts";
@@ -509,7 +509,7 @@ export class UpstreamConnection {
 				this.#fail(FAULTS.app_truncated);
 				break;
 			default:
-				this.#close(false);
+				this.#close(false, 0); // idle: its owner has to forget it
 		}
 	}
 
@@ -525,11 +525,11 @@ export class UpstreamConnection {
 		sink?.upstreamFailed(fault);
 	}
 
-	#close(reset: boolean, idleMs = -1): void {
+	#close(isReset: boolean, idleMs = -1): void {
 		if (this.#state === "closed") return;
 		this.#state = "closed";
 		this.#partial = undefined;
-		if (reset && this.isConnected) this.stream.resetAndDestroy();
+		if (isReset && this.isConnected) reset(this.stream);
 		else this.stream.destroy();
 		this.#owner.closed(this, idleMs);
 	}

@@ -156,9 +156,9 @@ export class Forward implements RequestTaker, ResponseSink {
 			if (id === FIELD.UPGRADE && keepsUpgrade) continue;
 			if (fields.mark(i) !== MARK.FORWARD || (isAbsolute && id === FIELD.HOST)) edit.cutField(head, i);
 		}
-		if (x.maxForwards >= 0) {
-			const at = fields.first(FIELD.MAX_FORWARDS);
-			edit.replaceRange(fields.valueStart(at), fields.valueEnd(at), ascii(String(x.maxForwards)));
+		const forwardsAt = x.maxForwards < 0 ? -1 : fields.first(FIELD.MAX_FORWARDS);
+		if (forwardsAt >= 0 && fields.mark(forwardsAt) === MARK.FORWARD) {
+			edit.replaceRange(fields.valueStart(forwardsAt), fields.valueEnd(forwardsAt), ascii(String(x.maxForwards)));
 		}
 		if (isAbsolute) {
 			edit.put(HOST);
@@ -272,6 +272,12 @@ export class Forward implements RequestTaker, ResponseSink {
 		if (head.minorVersion === 0) edit.replaceRange(head.start, head.start + VERSION.length, VERSION);
 		returnFields.apply(x, head, bytes, edit);
 		if (head.status === 101) {
+			if (!isUpgradeAskedFor(x, head, bytes)) {
+				this.#parts.counters.add(CELL.UPSTREAM_FAILED_START + FAULTS.app_upgrade_unasked.index, 1);
+				this.#connection?.abandon();
+				this.#giveUp(FAULTS.app_upgrade_unasked);
+				return;
+			}
 			this.#isTunnel = true;
 			const at = head.first(FIELD.UPGRADE);
 			edit.put(CONNECTION_UPGRADE);
@@ -414,6 +420,28 @@ export class Forward implements RequestTaker, ResponseSink {
 		this.#parts.release(this);
 	}
 }
+
+/** Whether each protocol that the app switches to was named by the client (RFC 9110 §7.8). A 101 is rare: texts will do. */
+const isUpgradeAskedFor = (x: Exchange, head: ResponseHead, bytes: Buffer): boolean => {
+	const { fields } = x.head;
+	const asked = new Set<string>();
+	for (let i = fields.first(FIELD.UPGRADE); i >= 0; i = fields.next(FIELD.UPGRADE, i)) {
+		for (const protocol of protocolsOf(x.headBytes, fields.valueStart(i), fields.valueEnd(i))) asked.add(protocol);
+	}
+	for (let i = head.first(FIELD.UPGRADE); i >= 0; i = head.next(FIELD.UPGRADE, i)) {
+		for (const protocol of protocolsOf(bytes, head.valueStart(i), head.valueEnd(i)))
+			if (!asked.has(protocol)) return false;
+	}
+	return true;
+};
+
+const protocolsOf = (bytes: Buffer, start: number, end: number): string[] =>
+	bytes
+		.toString("latin1", start, end)
+		.toLowerCase()
+		.split(",")
+		.map((name) => name.trim())
+		.filter((name) => name !== "");
 
 /** Indices in `RESEND_REASONS`. */
 const RESENT_CLOSED = 0;

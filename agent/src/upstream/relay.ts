@@ -1,7 +1,7 @@
 import { CELL, type Counters } from "../bridge/counters.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
-import { errorCode } from "../foundation/byte-stream.ts";
+import { errorCode, reset } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
 import type { TurnClock } from "../foundation/turn-clock.ts";
 import type { AppStream } from "./connection.ts";
@@ -173,7 +173,7 @@ export class Relay implements RequestTaker {
 		this.#connecting.delete(this);
 		if (stream === undefined) return;
 		this.#counts.closed();
-		if (this.#isConnected && !stream.destroyed) stream.resetAndDestroy();
+		if (this.#isConnected && !stream.destroyed) reset(stream);
 		else stream.destroy();
 	}
 }

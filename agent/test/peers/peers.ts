@@ -62,7 +62,7 @@ export type AppName = keyof typeof commandOf;
 
 export const startNamed = (name: AppName): Promise<App> => {
 	const [program, args] = commandOf[name]();
-	return startApp(program, args, { PYTHONDONTWRITEBYTECODE: "1" });
+	return startApp(program, args);
 };
 
 /** The settings of every agent here: ports by the system, and no waiting at its end. */
@@ -108,15 +108,29 @@ export class AgentProcess {
 		return JSON.parse(line) as LogLine;
 	}
 
+	async metricsPage(headers: Readonly<Record<string, string>> = {}): Promise<string> {
+		const answer = await fetch(`${this.ops}/metrics`, { headers });
+		const page = await answer.text();
+		if (!answer.ok) throw new Error(`/metrics answers ${answer.status}: ${page}`);
+		return page;
+	}
+
 	/** The value of a series of 9801, 0 when it is not there. */
 	async metric(series: string): Promise<number> {
-		const page = await (await fetch(`${this.ops}/metrics`)).text();
+		const page = await this.metricsPage();
 		const line = page.split("\n").find((text) => text.startsWith(`${series} `));
 		return Number(line?.slice(series.length + 1) ?? 0);
 	}
 
-	stop(): Promise<number> {
-		return this.process.stop();
+	/** Ends it. Rejects when it had ended by itself before, or a part of it had died: no peer may bring that about. */
+	async stop(): Promise<number> {
+		const hadEnded = this.process.hasExited;
+		const code = await this.process.stop();
+		const died = this.process.lines.filter((line) => line.includes('"a data thread died'));
+		if (hadEnded || died.length > 0) {
+			throw new Error(`the agent had ended with ${code}:\n${[...died, ...this.process.lines.slice(-20)].join("\n")}`);
+		}
+		return code;
 	}
 }
 

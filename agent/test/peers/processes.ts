@@ -30,7 +30,13 @@ export class Running {
 		this.child = spawn(program, args, {
 			stdio: ["ignore", "pipe", "pipe"],
 			detached: true,
-			env: { PATH: process.env["PATH"], HOME: process.env["HOME"], LANG: "C.UTF-8", ...env },
+			env: {
+				PATH: process.env["PATH"],
+				HOME: process.env["HOME"],
+				LANG: "C.UTF-8",
+				PYTHONDONTWRITEBYTECODE: "1",
+				...env,
+			},
 			...(cwd === undefined ? {} : { cwd }),
 		});
 		const { promise, resolve } = Promise.withResolvers<number>();
@@ -43,10 +49,17 @@ export class Running {
 			this.#take(String(error));
 			ended(-1);
 		});
-		this.child.on("close", (code) => ended(code ?? -1));
+		this.child.on("close", (code, signal) => {
+			if (signal !== null) this.#take(`ended by ${signal}`);
+			ended(code ?? -1);
+		});
 		for (const stream of [this.child.stdout, this.child.stderr]) {
 			if (stream !== null) createInterface(stream).on("line", (line) => this.#take(line));
 		}
+	}
+
+	get hasExited(): boolean {
+		return this.#hasExited;
 	}
 
 	/** The first line that matches, past or to come. Rejects when the process ends or the time is over. */
@@ -114,7 +127,13 @@ export async function run(
 		stdio: ["pipe", "pipe", "pipe"],
 		timeout: withinMs,
 		killSignal: "SIGKILL",
-		env: { PATH: process.env["PATH"], HOME: process.env["HOME"], LANG: "C.UTF-8", ...env },
+		env: {
+			PATH: process.env["PATH"],
+			HOME: process.env["HOME"],
+			LANG: "C.UTF-8",
+			PYTHONDONTWRITEBYTECODE: "1",
+			...env,
+		},
 		...(cwd === undefined ? {} : { cwd }),
 	});
 	const stdout: Buffer[] = [];

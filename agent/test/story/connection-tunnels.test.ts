@@ -6,7 +6,19 @@ import { strict as assert } from "node:assert";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { CELL } from "../../src/bridge/counters.ts";
-import { type App, answering, connect, eventually, field, ok, type PlaneRun, startApp, startPlane, turn, type Wire } from "./harness.ts";
+import {
+	type App,
+	answering,
+	connect,
+	eventually,
+	field,
+	ok,
+	type PlaneRun,
+	startApp,
+	startPlane,
+	turn,
+	type Wire,
+} from "./harness.ts";
 
 const ASK = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
 const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -186,7 +198,9 @@ test("upgrade: h2c is not forwarded, neither is its settings field", async () =>
 	});
 	await using plane = await startPlane(app.port);
 	await using client = await connect(plane.port);
-	client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n");
+	client.write(
+		"GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n",
+	);
 	assert.equal((await client.response()).status, 200);
 	client.end();
 	await plane.settle();

@@ -562,6 +562,7 @@ export const startPlane = async (appPort: number, options: PlaneOptions = {}): P
 	const bound = Promise.withResolvers<readonly number[]>();
 	const messages: DataMessage[] = [];
 	const plane = new DataPlane({
+		afterTurn: setImmediate,
 		settings,
 		memory: {
 			thread: 0,

@@ -156,3 +156,37 @@ test("four uploads and downloads at once do not mix", async () => {
 	await plane.settle();
 	assert.equal(plane.records.length, 20);
 });
+
+test("answers to clients that read slowly keep their octets while others are served", async () => {
+	const sizes = [900, 5_000, 17_000, 30_000];
+	const hashes: string[] = [];
+	await using app = await startApp(async (wire) => {
+		const octet = Number((await wire.request()).target.slice(1));
+		const hash = createHash("sha256");
+		wire.write("HTTP/1.1 200 OK\r\ncontent-length: 8000000\r\n\r\n");
+		for (let sent = 0, i = 0; sent < 8_000_000 && !wire.isClosed; i++) {
+			const piece = Buffer.alloc(Math.min(sizes[i % sizes.length] ?? 1, 8_000_000 - sent), (octet * 61 + i) & 0xff);
+			hash.update(piece);
+			sent += piece.length;
+			wire.write(piece);
+			// A read for each piece, small ones mostly.
+			if (wire.socket.writableNeedDrain) {
+				await wire.until(() => wire.socket.writableLength === 0 || wire.isClosed, "the body to be taken");
+			} else await turn();
+		}
+		hashes[octet] = hash.digest("hex");
+	});
+	await using plane = await startPlane(app.port);
+	await Promise.all(
+		[0, 1, 2, 3, 4, 5].map(async (octet) => {
+			await using client = await connect(plane.port);
+			client.write(`GET /${octet} HTTP/1.1\r\nhost: a\r\n\r\n`);
+			client.socket.pause();
+			for (let i = 0; i < 100 * (octet % 3); i++) await turn();
+			client.socket.resume();
+			const { body } = await client.response();
+			assert.equal(createHash("sha256").update(body).digest("hex"), hashes[octet], `download ${octet}`);
+		}),
+	);
+	await plane.settle();
+});

@@ -78,7 +78,7 @@ test("a hundred thousand 1xx in odd pieces cost neither memory nor the answer", 
 test("an app that says 100 gets the body then, and the client hears of it first", async () => {
 	await using app = await startApp(async (wire) => {
 		const head = await wire.requestHead();
-		assert.equal(field(head, "expect"), "100-continue");
+		assert.equal(field(head, "expect"), "100-Continue");
 		assert.equal(wire.unread.length, 0, "the body has not been asked for");
 		wire.write("HTTP/1.1 100 Continue\r\n\r\n");
 		wire.write(ok((await wire.body(head)).body));
@@ -201,9 +201,11 @@ for (const isChunked of [false, true]) {
 	});
 }
 
-test("a refused upload is discarded up to limits.lingerBytes and then cut", async () => {
+test("a refused upload is discarded up to limits.lingerBytes, then read no more, and cut after timeouts.linger", async () => {
 	await using app = await startApp(() => undefined);
-	await using plane = await startPlane(app.port, { set: { "limits.body": "1KiB", "limits.lingerBytes": "128KiB" } });
+	await using plane = await startPlane(app.port, {
+		set: { "limits.body": "1KiB", "limits.lingerBytes": "128KiB", "timeouts.linger": "300ms" },
+	});
 	await using client = await connect(plane.port);
 	client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999\r\n\r\n");
 	assert.equal((await client.response()).status, 413);

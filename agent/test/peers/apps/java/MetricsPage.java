@@ -20,5 +20,6 @@ public class MetricsPage {
 		StateSet.builder().name("peer_mode").states("on", "off").register().setTrue("on");
 		HTTPServer server = HTTPServer.builder().hostname("127.0.0.1").port(0).buildAndStart();
 		System.out.println("listening on 127.0.0.1:" + server.getPort());
+		Thread.currentThread().join(); // the server's own threads do not keep the program running
 	}
 }

@@ -14,7 +14,7 @@ orders.inc({ kind: "ünicode" });
 new client.Gauge({ name: "peer_level", help: "A level." }).set(Number.NaN);
 new client.Histogram({ name: "peer_work_seconds", help: "Work." }).observe(0.2);
 new client.Summary({ name: "peer_wait_seconds", help: "Waiting." }).observe(1.5);
-const server = createServer(async (request, response) => {
+const server = createServer(async (_request, response) => {
 	response.setHeader("content-type", client.register.contentType);
 	response.end(await client.register.metrics());
 });
