@@ -36,7 +36,8 @@ for (const [heading, entries] of sections) {
 	text += `\n### ${heading}\n\n`;
 	for (const [entry, names] of entries) text += `- ${names.join(", ")}: ${entry}\n`;
 }
-const log = readFileSync("CHANGELOG.md", "utf8");
+// What was told by hand meanwhile is what the changesets tell.
+const log = readFileSync("CHANGELOG.md", "utf8").replace(/^## Unreleased\n(?:(?!## ).*\n)*/m, "");
 const at = log.search(/^## /m);
 writeFileSync(
 	"CHANGELOG.md",

@@ -169,6 +169,7 @@ export class DataPlane {
 		const fieldBytesMax = settings.log.fieldBytesMax;
 		const finish = (x: Exchange): void => {
 			account.close(x);
+			if (!x.hasArrived && (x.flags & FLAG_OPAQUE) === 0) counters.add(CELL.REQUESTS_ARRIVED, 1);
 			if ((x.flags & FLAG_EVENT_STREAM) !== 0) counters.add(CELL.EVENT_STREAMS, -1);
 			const fault = FAULT_LIST[x.faultIndex];
 			if (fault !== undefined && fault.blame !== "upstream") counters.add(CELL.REFUSED_START + fault.index, 1);

@@ -37,6 +37,12 @@ export function createApp({ orders, invoiceLineMs, heartbeatMs }: AppOptions): A
 	const routes: readonly Route[] = [
 		{
 			method: "GET",
+			path: /^\/$/,
+			handle: (_request, response) =>
+				sendJson(response, 200, { service: "orders", try: ["/orders", "/events", "/openapi.json"] }),
+		},
+		{
+			method: "GET",
 			path: /^\/orders$/,
 			handle(_request, response, _id, url) {
 				const limit = Number(url.searchParams.get("limit") ?? 100);

@@ -6,6 +6,7 @@ export const openapi = {
 	openapi: "3.1.0",
 	info: { title: "Orders", version: "1.0.0", description: "The example application of Outrigger." },
 	paths: {
+		"/": { get: { summary: "What there is", responses: { 200: json("Some paths to try") } } },
 		"/orders": {
 			get: {
 				summary: "The newest orders",

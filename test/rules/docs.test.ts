@@ -15,6 +15,17 @@ function documented(page: string, pattern: RegExp): readonly string[] {
 	return [...read(page).matchAll(pattern)].map((match) => match[1] ?? "");
 }
 
+/** What a link to a heading of the page is called: lower case, without punctuation, spaces as hyphens. */
+function anchorsOf(page: string): readonly string[] {
+	const prose = page.replace(/^```[\s\S]*?^```$/gm, "");
+	return [...prose.matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = ""]) =>
+		heading
+			.toLowerCase()
+			.replace(/[^\p{L}\p{N} _-]/gu, "")
+			.replaceAll(" ", "-"),
+	);
+}
+
 const HEADINGS = /^#{2,4} `([^`]+)`$/gm;
 const FIRST_CELLS = /^\| `([^`]+)`/gm;
 
@@ -69,7 +80,13 @@ describe("what exists is documented, and nothing is documented that does not exi
 });
 
 describe("links", () => {
-	const files = ["README.md", "CONTRIBUTING.md", "SECURITY.md", ...globSync("docs/**/*.md", { cwd: root })];
+	const files = [
+		...["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
+		...globSync(["docs/**/*.md", "examples/**/*.md", ".changeset/*.md"], {
+			cwd: root,
+			exclude: ["**/node_modules/**"],
+		}),
+	];
 	for (const file of files) {
 		test(`of ${file} lead to files that are there`, () => {
 			for (const [, target = ""] of read(file).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
@@ -78,6 +95,50 @@ describe("links", () => {
 			}
 		});
 	}
+
+	for (const file of files) {
+		test(`of ${file} to a heading lead to one that is there`, () => {
+			for (const [, target = "", anchor = ""] of read(file).matchAll(/\]\(([^)#\s]*)#([^)\s]+)\)/g)) {
+				if (/^[a-z]+:/.test(target)) continue;
+				const page = target === "" ? file : join(dirname(file), target);
+				if (!page.endsWith(".md")) continue;
+				assert.ok(anchorsOf(read(page)).includes(anchor), `${file}: ${page} has no heading #${anchor}`);
+			}
+		});
+	}
+
+	test("the paths that the life of a request names are there, so that it can be read beside the code", () => {
+		const page = read("docs/life-of-a-request.md");
+		const paths = [...page.matchAll(/`([\w/-]+\.ts|[a-z0-9-]+\/)`/g)].map(([, path = ""]) => path);
+		assert.ok(paths.length > 20, `only ${paths.length} paths were found`);
+		const sources = globSync("agent/src/**/*.ts", { cwd: root });
+		for (const path of paths) {
+			const isThere = sources.some((source) =>
+				path.endsWith("/") ? source.startsWith(`agent/src/${path}`) : `/${source}`.endsWith(`/${path}`),
+			);
+			assert.ok(isThere, `docs/life-of-a-request.md names ${path}, which is not in agent/src`);
+		}
+	});
+
+	test("the keys of which docs/configuration.md says that they are not used yet exist", () => {
+		const section = read("docs/configuration.md").split("## Not used yet\n")[1]?.split(/^# /m)[0] ?? "";
+		const rows = [...section.matchAll(/^\* (.*?`): /gm)].map(([, keys = ""]) => keys);
+		assert.ok(rows.length > 0);
+		for (const [, key = ""] of rows.join(" ").matchAll(/`([^`]+)`/g)) {
+			const path = key.replace(/\.\*$/, "");
+			const exists = KEY_PATHS.some(
+				(known) => known === path || known.startsWith(`${path}.`) || known.startsWith(`${path}[`),
+			);
+			assert.ok(exists, `docs/configuration.md: there is no key ${key}`);
+		}
+	});
+
+	test("a link to a heading is checked against the headings as GitHub names them", () => {
+		assert.deepEqual(
+			anchorsOf("# Not used yet\n\n## `outrigger run`\n\n```\n# no heading\n```\n### What did, and did not\n"),
+			["not-used-yet", "outrigger-run", "what-did-and-did-not"],
+		);
+	});
 
 	test("every decision is in the list of decisions", () => {
 		const list = read("docs/decisions/README.md");

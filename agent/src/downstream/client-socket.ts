@@ -25,7 +25,7 @@ export class ClientSocket extends Socket {
 	 * Takes a connection over from the socket that a server with `pauseOnConnect` has made for it, of which nothing was read. That socket is
 	 * then an empty shell. Where a Node keeps its handles elsewhere, it is given back as it is: it works the same, with more garbage.
 	 */
-	static from(accepted: Socket): Socket {
+	static takeOver(accepted: Socket): Socket {
 		const shell: { _handle?: unknown } = accepted as object;
 		const handle = shell._handle;
 		if (typeof handle !== "object" || handle === null) {

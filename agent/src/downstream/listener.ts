@@ -123,7 +123,7 @@ export class Listener {
 	}
 
 	#accept(accepted: Socket): void {
-		const socket = ClientSocket.from(accepted);
+		const socket = ClientSocket.takeOver(accepted);
 		if (!this.#parts.settings.connections.proxyProtocol) {
 			this.take(socket, new Peer(socket.remoteAddress), undefined);
 			return;

@@ -55,6 +55,7 @@ export class Answers {
 			this.#ids(requestId, correlationId) +
 			connectionLine(x, closes) +
 			`content-length: ${body.length}\r\n\r\n`;
+		if (withBody) x.responseBodyBytes = body.length;
 		return Buffer.from(withBody ? head + body : head, "latin1");
 	}
 

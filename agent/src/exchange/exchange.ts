@@ -79,6 +79,8 @@ export class Exchange implements ExchangeFacts {
 	isAnsweredHere = false;
 	/** Whether the account has been opened: `account` ran and `onEnd` has not. */
 	isCounted = false;
+	/** Whether it has been counted as arrived: a malformed head is no less a request that came. */
+	hasArrived = false;
 	/** New value of Max-Forwards; −1: leave it. */
 	maxForwards = -1;
 	/** Whether it ended without an answer sent whole. */
@@ -143,6 +145,7 @@ export class Exchange implements ExchangeFacts {
 		this.responseMs = Number.POSITIVE_INFINITY;
 		this.isAnsweredHere = false;
 		this.isCounted = false;
+		this.hasArrived = false;
 		this.maxForwards = -1;
 		this.isCut = false;
 		this.linesEnd = 0;

@@ -55,7 +55,7 @@ export const MARK = {
 	/** May not be in this message at all: a body's length in a 1xx or 204 response. */
 	FORBIDDEN: 4,
 	/** Taken out by what reads the head: another line goes in its place, or nothing may. */
-	REPLACED: 5,
+	REPLACED: 6,
 } as const;
 
 const LINE = 0;

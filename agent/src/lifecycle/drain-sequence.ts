@@ -200,11 +200,12 @@ export class DrainSequence {
 			announcedMs: drainingSinceMs - this.#beganMs,
 			drainedMs: nowMs - drainingSinceMs,
 		};
+		const hadBegun = this.hasBegun;
 		this.#phase = { at: "over", outcome };
 		if (state.canMoveTo("stopping")) state.set({ at: "stopping" }, ended);
 		drain.move("cutting", this.#deadline);
 		const level = outcome.cut > 0 ? "warn" : "info";
-		log[level]("the drain is over", {
+		log[level](hadBegun ? "the drain is over" : "stopping without a drain", {
 			reason: outcome.startedBy,
 			ended,
 			cut: outcome.cut,

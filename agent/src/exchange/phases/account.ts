@@ -27,6 +27,7 @@ export class Account {
 	open(x: Exchange): void {
 		const counters = this.#counters;
 		x.isCounted = true;
+		x.hasArrived = true;
 		counters.add(CELL.ACTIVE_BY_METHOD_START + x.methodId, 1);
 		if (this.#isProbe(x)) {
 			x.flags |= FLAG_PROBE;
