@@ -204,6 +204,12 @@ export class OpsServer implements Component {
 
 	async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const { socket } = request;
+		// No scraper and no probe pipelines. Who does could have thousands of answers wait in memory with one connection.
+		if (this.#connections.get(socket)?.use !== "idle") {
+			socket.destroy();
+			return;
+		}
+		this.#use(socket, "probe");
 		response.once("close", () => this.#use(socket, "idle"));
 		// Nothing here reads a body. One that comes would have to be read to reach the next request, so there is none.
 		if (request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined) {
@@ -222,7 +228,6 @@ export class OpsServer implements Component {
 			return;
 		}
 		if (probe !== undefined) {
-			this.#use(socket, "probe");
 			const { status, contentType, body } = renderProbe(this.#parts.probes, probe, request.headers.accept);
 			send(
 				request,
@@ -232,7 +237,7 @@ export class OpsServer implements Component {
 				body,
 			);
 		} else if (route !== undefined) {
-			this.#use(socket, route.waits ? "waits" : "probe");
+			if (route.waits) this.#use(socket, "waits");
 			route.handle(request, response);
 		} else {
 			this.#use(socket, "metrics");

@@ -43,7 +43,8 @@ describe("a socket to the app", () => {
 			setImmediate(upload);
 		};
 		upload();
-		await once(socket, "close");
+		await Promise.race([once(socket, "end"), once(socket, "close")]);
+		socket.destroy();
 		server.close();
 		assert.equal(received, answer);
 		assert.equal(failures, socket.writeFailed ? 1 : 0);
