@@ -1,8 +1,9 @@
-import { createServer, type Server, type Socket } from "node:net";
+import { lstatSync, unlinkSync } from "node:fs";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { CELL } from "../bridge/counters.ts";
 import type { Address, InboundSettings } from "../config/settings.ts";
 import { Peer } from "../exchange/forwarded.ts";
-import { type ByteStream, reset } from "../foundation/byte-stream.ts";
+import { type ByteStream, errorCode, reset } from "../foundation/byte-stream.ts";
 import { FAULTS } from "../foundation/fault.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { type ConnectionParts, Http1Connection } from "./http1-connection.ts";
@@ -39,7 +40,9 @@ export class Listener {
 	}
 
 	/** Binds and accepts. Resolves with the port (0 for a Unix socket); rejects with the system's error. */
-	listen(reusePort: boolean): Promise<number> {
+	async listen(reusePort: boolean): Promise<number> {
+		const { listen } = this.#settings;
+		if (listen.kind === "unix") await removeStale(listen.path);
 		const server = createServer(
 			{
 				pauseOnConnect: true,
@@ -53,7 +56,7 @@ export class Listener {
 		this.#server = server;
 		return new Promise((resolve, reject) => {
 			server.once("error", reject);
-			server.listen({ ...bindOptions(this.#settings.listen), backlog: BACKLOG, reusePort }, () => {
+			server.listen({ ...bindOptions(listen), backlog: BACKLOG, reusePort }, () => {
 				server.off("error", reject);
 				// Errors of accepting (EMFILE) do not end a listener: libuv waits and tries again.
 				server.on("error", () => undefined);
@@ -142,6 +145,19 @@ export class Listener {
 		this.#headers.add(header);
 	}
 }
+
+/** A process that was killed leaves its Unix socket behind, and nobody could bind there again: it goes when nobody listens on it. */
+const removeStale = (path: string): Promise<void> =>
+	new Promise((resolve) => {
+		const probe = createConnection({ path });
+		probe.once("connect", () => probe.destroy());
+		probe.once("error", (error) => {
+			// A file that is no socket refuses as well; it is somebody's, and binding says that it is in the way.
+			if (errorCode(error) === "ECONNREFUSED" && lstatSync(path, { throwIfNoEntry: false })?.isSocket())
+				unlinkSync(path);
+		});
+		probe.once("close", () => resolve());
+	});
 
 const bindOptions = (address: Address) => {
 	if (address.kind === "unix") return { path: address.path };

@@ -13,6 +13,8 @@ export class FakeStream extends EventEmitter implements ByteStream {
 	readonly written: Buffer[] = [];
 	writableCorked = 0;
 	destroyed = false;
+	/** Whether `open` was called. */
+	isOpen = false;
 	/** Whether `end` was called. */
 	isEnded = false;
 	isPaused = false;
@@ -89,6 +91,7 @@ export class FakeStream extends EventEmitter implements ByteStream {
 
 	/** The connection has been made. */
 	open(): void {
+		this.isOpen = true;
 		this.emit("connect");
 	}
 

@@ -97,7 +97,6 @@ const rows = {
 	client_closed: client(0, "The client closed the connection before the exchange was over."),
 	client_stalled: client(0, "The client stopped reading the response."),
 	proxy_protocol: client(0, "The connection does not begin with a PROXY protocol header."),
-	preface_refused: client(505, "This listener does not speak HTTP/2."),
 	// Bounds of the agent.
 	connections_exceeded: own(503, "There are more connections than limits.connections."),
 	in_flight_exceeded: own(503, "There are more exchanges in flight than limits.inFlight.", false),
@@ -115,7 +114,6 @@ const rows = {
 	app_upgrade_unasked: app(502, "The app switched to a protocol that the client did not ask for."),
 	app_truncated: app(0, "The app closed the connection in the middle of its response."),
 	app_response_timeout: app(504, "The app did not answer in time."),
-	app_stalled: app(0, "The app stopped sending in the middle of its response."),
 } as const satisfies Record<string, Row>;
 
 export type FaultReason = keyof typeof rows;

@@ -9,7 +9,8 @@ export const settleHeap = (): void => {
 	const v8 = process.getBuiltinModule("node:v8");
 	const vm = process.getBuiltinModule("node:vm");
 	v8.setFlagsFromString("--expose-gc"); // the only door to it that needs no flag on the command line
-	const collect: unknown = vm.runInNewContext("gc");
+	// Flags are the process's: another thread that settles at the same time may just have closed the door. Then there is nothing to call.
+	const collect: unknown = vm.runInNewContext("globalThis.gc");
 	v8.setFlagsFromString("--no-expose-gc");
 	if (typeof collect === "function") collect({ type: "major", execution: "sync", flavor: "last-resort" });
 };

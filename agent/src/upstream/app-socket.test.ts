@@ -51,7 +51,10 @@ describe("a socket to the app", () => {
 	});
 
 	test("takes what is written after a failure without a word, and tells the failure once", async () => {
-		const server = await listening((socket) => socket.resetAndDestroy());
+		const server = await listening((socket) => {
+			socket.on("error", () => undefined);
+			socket.once("data", () => socket.resetAndDestroy());
+		});
 		const socket = new AppSocket();
 		let failures = 0;
 		const failed = Promise.withResolvers<void>();
@@ -85,8 +88,8 @@ describe("a socket to the app", () => {
 		server.close();
 		await once(server, "close");
 		const socket = new AppSocket();
-		socket.write("waits for the connection");
 		socket.connect(port, "127.0.0.1");
+		socket.write("waits for the connection");
 		const [error] = await once(socket, "error");
 		assert.equal((error as NodeJS.ErrnoException).code, "ECONNREFUSED"); // an error event of a socket carries one
 		assert.equal(socket.writeFailed, false);
@@ -99,7 +102,7 @@ describe("a socket to the app", () => {
 		const socket = new AppSocket();
 		const pieces: Buffer[] = [];
 		let wasShared = 0;
-		socket.on("data", (bytes) => {
+		socket.on("data", (bytes: Buffer) => {
 			if (socket.isShared) wasShared++;
 			pieces.push(socket.own(bytes));
 		});

@@ -241,7 +241,7 @@ test("whatever happens in whatever order, no closed connection is handed out and
 						break;
 					}
 					case "hang up":
-						stream?.hangUp();
+						if (stream?.isOpen === true) stream.hangUp();
 						break;
 					case "reset":
 						if (stream !== undefined && !stream.destroyed) stream.fail("ECONNRESET");

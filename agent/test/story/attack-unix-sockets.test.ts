@@ -1,6 +1,7 @@
 /** Unix sockets on both sides know no RST: what is cut over TCP by a reset has to end there as well, and must not end the data thread. */
 import { strict as assert } from "node:assert";
-import { mkdtempSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -103,4 +104,30 @@ test("a stop cuts what is open on Unix sockets", () =>
 		await wire.until(() => wire.receivedBytes > 0, "the request");
 		assert.equal(plane.plane.stop(), 1);
 		await client.until(() => client.isEnded || client.isClosed, "the end");
+	}));
+
+test("a Unix socket that a killed process has left behind is bound again; one that is in use, and a file, are not", () =>
+	withFolder(async (folder) => {
+		await using app = await startApp(answering(ok()));
+		const stale = join(folder, "stale");
+		const killed = spawnSync(process.execPath, [
+			"-e",
+			`require("node:net").createServer().listen(${JSON.stringify(stale)}, () => process.kill(process.pid, "SIGKILL"))`,
+		]);
+		assert.equal(killed.signal, "SIGKILL");
+		assert.ok(existsSync(stale));
+		await using plane = await startPlane(app.port, { set: { "inbound.0.listen": `unix:${stale}` } });
+		const client = await connect(0, { path: stale });
+		client.write(GET);
+		assert.equal((await client.response()).status, 200);
+		client.socket.destroy();
+		await plane.settle();
+
+		const inUse = { code: "EADDRINUSE" };
+		await assert.rejects(startPlane(app.port, { set: { "inbound.0.listen": `unix:${stale}` } }), inUse);
+		const file = join(folder, "file");
+		writeFileSync(file, "somebody's");
+		await assert.rejects(startPlane(app.port, { set: { "inbound.0.listen": `unix:${file}` } }), inUse);
+		assert.ok(existsSync(file));
+		await plane.settle();
 	}));

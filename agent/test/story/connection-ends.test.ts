@@ -6,7 +6,6 @@ import { strict as assert } from "node:assert";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { CELL } from "../../src/bridge/counters.ts";
-import { ENDED_BY } from "../../src/bridge/exchange-record.ts";
 import { FAULTS } from "../../src/foundation/fault.ts";
 import {
 	answering,
@@ -29,7 +28,7 @@ const cutByClient = async (plane: PlaneRun, app: Wire): Promise<void> => {
 	assert.equal(app.error, "ECONNRESET");
 	const [record] = await plane.recorded(1);
 	assert.equal(plane.reasonOf(record), "client_closed");
-	assert.equal(ENDED_BY[record?.endedBy ?? -1], "client");
+	assert.equal(record?.endedBy, "client");
 	assert.equal(plane.counters.get(CELL.CUT), 1);
 	assert.equal(plane.counters.get(CELL.ANSWERED), 0);
 	await plane.settle();

@@ -55,7 +55,6 @@ export const CONNECTION_FAULTS = [
 /** Faults with an answer that no story can reach, each with the reason. */
 export const UNREACHED_FAULTS = {
 	internal: "stands for a mistake of the agent; nothing a peer sends leads to it",
-	preface_refused: "no code makes it: with protocol http1 a preface is a malformed request",
 } as const satisfies Partial<Record<FaultReason, string>>;
 
 /** Faults with an answer that messages alone bring about: `message-refusals.test.ts` reaches each. */

@@ -78,7 +78,7 @@ test("access lines and metrics of the whole agent say what the clients saw, one 
 		["GET", "/named/1", 200, "-", "app", 0, 5, "1.1"],
 		["POST", "/named/2", 200, "-", "app", 3, 3, "1.1"],
 		["GET", "/missing", 404, "-", "app", 0, 4, "1.0"],
-		["GET", "/nonsense", 502, "app_head_invalid", "app", 0, 0, "1.1"],
+		["GET", "/nonsense", 502, "app_head_invalid", "app", 0, seen[3]?.answer?.body.length, "1.1"],
 	]);
 	assert.deepEqual(brief[4]?.slice(0, 5), ["GET", "/cut", 200, "app_truncated", "app"]);
 	assert.deepEqual(brief[4]?.[6], 4);
@@ -99,6 +99,7 @@ test("access lines and metrics of the whole agent say what the clients saw, one 
 	for (const [i, { answer, status }] of seen.entries()) {
 		assert.equal(lines[i]?.["http.response.status_code"], status);
 		if (answer === undefined) continue;
+		assert.equal(lines[i]?.["http.response.body.size"], answer.body.length);
 		assert.equal(lines[i]?.["request_id"], field(answer, "x-request-id"));
 		assert.equal(lines[i]?.["correlation_id"], field(answer, "x-correlation-id"));
 		assert.equal(lines[i]?.["error.type"], field(answer, "x-outrigger-error"));
