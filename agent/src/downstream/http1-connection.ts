@@ -103,6 +103,11 @@ export class Http1Connection implements ResponseTaker {
 	/** Bytes of the budget that are ours: held for reading, and waiting to be written. */
 	#budgeted = 0;
 	#unwritten = 0;
+	/** Bytes of the budget that the present exchange has: its head as it came, and as it goes out. */
+	#exchangeBytes = 0;
+	/** What waited to be written at the last look, and since when it has not become less, monotonic ms. */
+	#seenUnwritten = 0;
+	#stuckSinceMs = 0;
 	#bodyLeft = 0;
 	#chunked: ChunkedScanner | undefined;
 	#requestIsWhole = true;
@@ -208,6 +213,10 @@ export class Http1Connection implements ResponseTaker {
 
 	/** Looks at the deadline. `nowMs` is monotonic. */
 	expire(nowMs: number): void {
+		if (this.#unwritten > 0 && this.#isStuck(nowMs)) {
+			this.#end(FAULTS.client_stalled, "timeout");
+			return;
+		}
 		if (nowMs < this.#deadlineMs) return;
 		try {
 			this.#expire(nowMs);
@@ -457,6 +466,9 @@ export class Http1Connection implements ResponseTaker {
 		}
 		if (bytes.length > HEAD_COPY_BYTES + head.end) x.headBytes = Buffer.from(bytes.subarray(0, head.end));
 
+		this.#exchangeBytes = 2 * x.headBytes.length;
+		this.#parts.budget.take(this.#exchangeBytes);
+
 		for (const phase of this.#parts.phases) {
 			const fault = phase(x);
 			if (fault !== undefined) {
@@ -621,6 +633,19 @@ export class Http1Connection implements ResponseTaker {
 		this.#written();
 		this.#request?.resumeResponse();
 		if (this.#state === "idle") this.#goOn();
+	}
+
+	/**
+	 * The socket's own timer starts again with every byte that the client sends, so a client that sends a little and reads nothing would never be
+	 * cut by it. A piece of at most 64 KiB that has not gone in four times `timeouts.writeStall` never will.
+	 */
+	#isStuck(nowMs: number): boolean {
+		const waiting = this.#socket.writableLength;
+		if (this.#stuckSinceMs === 0 || waiting !== this.#seenUnwritten) {
+			this.#seenUnwritten = waiting;
+			this.#stuckSinceMs = nowMs;
+		}
+		return nowMs - this.#stuckSinceMs > 4 * this.#parts.settings.timeouts.writeStallMs;
 	}
 
 	#pause(): void {
@@ -858,6 +883,8 @@ export class Http1Connection implements ResponseTaker {
 		if (x === undefined) return;
 		this.#x = undefined;
 		this.#request = undefined;
+		this.#parts.budget.give(this.#exchangeBytes);
+		this.#exchangeBytes = 0;
 		if ((x.flags & FLAG_TUNNEL) !== 0) this.#parts.counters.add(CELL.TUNNELS, -1);
 		if ((x.flags & FLAG_OPAQUE) !== 0) this.#parts.counters.add(CELL.OPAQUE_OPEN, -1);
 		const nowMs = this.#parts.clock.monotonicMs();
@@ -925,6 +952,7 @@ export class Http1Connection implements ResponseTaker {
 
 	#written(): void {
 		if (this.#unwritten === 0) return;
+		this.#stuckSinceMs = 0;
 		this.#parts.budget.give(this.#unwritten);
 		this.#unwritten = 0;
 		this.#socket.setTimeout(0);

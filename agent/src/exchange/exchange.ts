@@ -139,6 +139,7 @@ export class Exchange implements ExchangeFacts {
 		this.correlationIdStart = 0;
 		this.correlationIdEnd = 0;
 		this.hasIdentity = false;
+		this.traceBytes[0] = 0; // none: nobody must be shown the ids of the exchange before
 		this.traceFlags = 0;
 		this.routed = undefined;
 		this.bodyBytesMax = Number.POSITIVE_INFINITY;

@@ -25,10 +25,11 @@ export class FakeStream extends EventEmitter implements ByteStream {
 	timeoutMs = 0;
 	/** Of a socket to the app. */
 	writeFailed = false;
-	onWriteFailed: (() => void) | undefined;
+	onWriteFailed: ((isAtOnce: boolean) => void) | undefined;
 	isShared = false;
 	remoteAddress: string | undefined = "192.0.2.7";
-	#waiting: Buffer[] = [];
+	readonly #waiting: Buffer[] = [];
+	readonly #unread: Buffer[] = [];
 
 	get writableLength(): number {
 		return this.#waiting.reduce((sum, bytes) => sum + bytes.length, 0);
@@ -95,9 +96,23 @@ export class FakeStream extends EventEmitter implements ByteStream {
 		this.emit("connect");
 	}
 
-	/** The other end says something; latin1. */
+	/** The other end says something; latin1. While nobody reads, it waits for `flow`. */
 	say(bytes: string | Uint8Array): void {
-		this.emit("data", typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
+		const said = typeof bytes === "string" ? Buffer.from(bytes, "latin1") : Buffer.from(bytes);
+		if (this.isPaused || this.#unread.length > 0) this.#unread.push(said);
+		else this.emit("data", said);
+	}
+
+	/** The loop turns: what waited is read, as long as somebody reads. Whether there was any. */
+	flow(): boolean {
+		let hasFlowed = false;
+		while (!this.isPaused && !this.destroyed) {
+			const said = this.#unread.shift();
+			if (said === undefined) break;
+			hasFlowed = true;
+			this.emit("data", said);
+		}
+		return hasFlowed;
 	}
 
 	/** The other end sends FIN. */

@@ -9,9 +9,9 @@ test("the system's monotonic time never goes back, and its wall time is that of 
 		assert.ok(now >= last);
 		last = now;
 	}
-	const before = Date.now();
-	const wall = systemClock.wallMs();
-	assert.ok(wall >= before && wall <= Date.now());
+	const now = (): number => performance.timeOrigin + performance.now();
+	// The origin was read once, when the process began; the wall clock may have been set since then.
+	assert.ok(Math.abs(systemClock.wallMs() - now()) < 60_000);
 });
 
 test("a manual clock moves only when told, and its wall clock can be set without time passing", () => {

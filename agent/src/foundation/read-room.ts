@@ -1,9 +1,11 @@
+import { BATCH_BYTES_MAX } from "./write-batch.ts";
+
 /** What one read can take: as much as Node reads by itself. */
 const ROOM_BYTES = 64 * 1024;
 /** A read that fills so much of its room is one of many: what follows goes into rooms of the socket's own. */
 const LARGE_READ_BYTES = 32 * 1024;
-/** Fewer bytes than this are copied rather than leave a whole room to them. */
-const COPY_BYTES_MAX = 16 * 1024;
+/** Up to so many bytes are copied rather than leave a whole room to them; all that a `WriteBatch` holds back is so small. */
+const COPY_BYTES_MAX = BATCH_BYTES_MAX;
 /** Rooms of its own that a socket keeps for their next use. */
 const SPARE_MAX = 2;
 

@@ -18,8 +18,10 @@ type Done = (error?: Error | null) => void;
 export class AppSocket extends Socket {
 	/** Whether a write has failed: nothing more reaches the app. */
 	writeFailed = false;
-	/** Told once, when a write has failed. */
-	onWriteFailed: (() => void) | undefined;
+	/** Told once, when a write has failed. `isAtOnce`: the kernel took no byte of it. */
+	onWriteFailed: ((isAtOnce: boolean) => void) | undefined;
+	/** Whether the kernel is being asked right now: an error that comes later may follow a part that was taken. */
+	#isAsking = false;
 	/** Whether a write has met the app's reset. */
 	#wasReset = false;
 	/** Whether the connection has been made: before that, an error is an error of connecting. */
@@ -68,13 +70,23 @@ export class AppSocket extends Socket {
 	}
 
 	override _write(chunk: Buffer, encoding: BufferEncoding, done: Done): void {
-		if (this.writeFailed) done();
-		else super._write(chunk, encoding, this.#swallow(done));
+		if (this.writeFailed) {
+			done();
+			return;
+		}
+		this.#isAsking = true;
+		super._write(chunk, encoding, this.#swallow(done));
+		this.#isAsking = false;
 	}
 
 	override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: Done): void {
-		if (this.writeFailed) done();
-		else super._writev?.(chunks, this.#swallow(done));
+		if (this.writeFailed) {
+			done();
+			return;
+		}
+		this.#isAsking = true;
+		super._writev?.(chunks, this.#swallow(done));
+		this.#isAsking = false;
 	}
 
 	#swallow(done: Done): Done {
@@ -86,7 +98,7 @@ export class AppSocket extends Socket {
 			this.writeFailed = true;
 			this.#wasReset ||= errorCode(error) === "ECONNRESET";
 			done();
-			this.onWriteFailed?.();
+			this.onWriteFailed?.(this.#isAsking);
 		};
 	}
 }

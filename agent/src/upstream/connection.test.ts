@@ -422,15 +422,21 @@ describe("back-pressure", () => {
 describe("a write that fails", () => {
 	test("before an answer began is told: what was written last has not reached the app", () => {
 		const { stream, sink } = asked();
-		stream.onWriteFailed?.();
+		stream.onWriteFailed?.(true);
 		assert.deepEqual(sink.told, ["refused bytes"]);
+	});
+
+	test("after the kernel had taken a part of it says nothing: that part may be at the app", () => {
+		const { stream, sink } = asked();
+		stream.onWriteFailed?.(false);
+		assert.deepEqual(sink.told, []);
 	});
 
 	test("after an answer began says nothing new: the answer is read to its end", () => {
 		const { stream, sink, connection } = asked();
 		stream.say("HTTP/1.1 413 Content Too");
 		stream.writeFailed = true;
-		stream.onWriteFailed?.();
+		stream.onWriteFailed?.(true);
 		assert.deepEqual(sink.told, []);
 		assert.ok(connection.writeFailed);
 		stream.say(" Large\r\ncontent-length: 0\r\n\r\n");
@@ -480,7 +486,7 @@ describe("a mistake of ours in what is told", () => {
 				stream.hangUp();
 			},
 		],
-		["a failed write", "refused", ({ stream }) => stream.onWriteFailed?.()],
+		["a failed write", "refused", ({ stream }) => stream.onWriteFailed?.(true)],
 	];
 	for (const [door, when, happens] of doors) {
 		test(`at ${door} ends the exchange and the connection, and is counted`, () => {

@@ -13,8 +13,8 @@ import { COMPLETE, INCOMPLETE } from "../http1/scan-result.ts";
 export interface AppStream extends ByteStream {
 	/** Whether a write has failed: nothing more reaches the app. */
 	readonly writeFailed: boolean;
-	/** Told once, when a write has failed. */
-	onWriteFailed: (() => void) | undefined;
+	/** Told once, when a write has failed. `isAtOnce`: the kernel took no byte of it. */
+	onWriteFailed: ((isAtOnce: boolean) => void) | undefined;
 }
 
 /** Who takes the response of one exchange. Every exchange ends with exactly one of `responseEnded` and `upstreamFailed`. */
@@ -100,6 +100,8 @@ export class UpstreamConnection {
 	readonly openedMs: number;
 	/** Monotonic ms since which it is idle. */
 	idleSinceMs = 0;
+	/** The pool's number of the app's place at which it was opened. */
+	place = 0;
 	/** Exchanges carried so far. */
 	served = 0;
 	/** Whether a byte of the present response has come. */
@@ -116,7 +118,9 @@ export class UpstreamConnection {
 		this.#names = names;
 		this.#head = new ResponseHead(limits, names);
 		this.openedMs = owner.now();
-		stream.onWriteFailed = () => this.#onWriteFailed();
+		stream.onWriteFailed = (isAtOnce) => {
+			if (isAtOnce) this.#onWriteFailed();
+		};
 		stream.on("connect", () => {
 			owner.turn();
 			try {

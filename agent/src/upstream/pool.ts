@@ -45,6 +45,8 @@ export class Pool implements ConnectionOwner {
 	readonly #counts: PoolCounts;
 	readonly #idle: UpstreamConnection[] = [];
 	readonly #connecting = new Set<UpstreamConnection>();
+	/** How often the app has moved. */
+	#place = 0;
 	/** Index in `candidates` of the address that answered last. */
 	#candidate = 0;
 
@@ -83,6 +85,7 @@ export class Pool implements ConnectionOwner {
 	relocate(candidates: readonly Address[], source: PoolSettings["source"]): void {
 		this.#settings = { ...this.#settings, candidates, source };
 		this.#candidate = 0;
+		this.#place++;
 		this.closeIdle();
 	}
 
@@ -117,6 +120,7 @@ export class Pool implements ConnectionOwner {
 		const stream = this.dial();
 		if (stream === undefined) return undefined;
 		const connection = new UpstreamConnection(stream, this, this.#batch, this.#settings.limits, this.#names);
+		connection.place = this.#place;
 		this.#connecting.add(connection);
 		this.#counts.opened();
 		return connection;
@@ -137,7 +141,9 @@ export class Pool implements ConnectionOwner {
 	}
 
 	released(connection: UpstreamConnection): void {
-		this.#idle.push(connection);
+		if (connection.place !== this.#place)
+			connection.closeIdle(); // to where the app was before it moved
+		else this.#idle.push(connection);
 	}
 
 	closed(connection: UpstreamConnection, idleMs: number): void {

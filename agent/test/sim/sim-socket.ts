@@ -34,7 +34,7 @@ export class SimSocket extends EventEmitter implements AppStream {
 	writableCorked = 0;
 	destroyed = false;
 	writeFailed = false;
-	onWriteFailed: (() => void) | undefined;
+	onWriteFailed: ((isAtOnce: boolean) => void) | undefined;
 	isConnecting = false;
 	/** Bytes that were handed to a listener, for the story of a failure. */
 	bytesRead = 0;
@@ -217,7 +217,7 @@ export class SimSocket extends EventEmitter implements AppStream {
 		}
 		this.writeFailed = true;
 		this.#written(isWithin);
-		this.onWriteFailed?.();
+		this.onWriteFailed?.(isWithin);
 	}
 
 	#finishWhenDone(): void {

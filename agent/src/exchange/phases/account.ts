@@ -1,7 +1,9 @@
 import { CELL, type Counters } from "../../bridge/counters.ts";
 import { FLAG_PROBE } from "../../bridge/exchange-record.ts";
 import type { Settings } from "../../config/settings.ts";
+import { FRAMING } from "../../http1/body-framing.ts";
 import { FIELD } from "../../http1/field-names.ts";
+import { METHOD } from "../../http1/methods.ts";
 import type { Exchange } from "../exchange.ts";
 
 /** Weight of the newest gap in the mean gap between requests. */
@@ -55,7 +57,9 @@ export class Account {
 		counters.add((x.flags & FLAG_PROBE) !== 0 ? CELL.PROBES_IN_FLIGHT : CELL.IN_FLIGHT, -1);
 	}
 
+	/** Only what asks and brings nothing can be a probe: whoever calls himself one gets no request past the bounds and the access log. */
 	#isProbe(x: Exchange): boolean {
+		if ((x.methodId !== METHOD.GET && x.methodId !== METHOD.HEAD) || x.head.framing !== FRAMING.NONE) return false;
 		const bytes = x.headBytes;
 		for (const path of this.#paths) {
 			if (x.pathEnd - x.pathStart === path.length && path.compare(bytes, x.pathStart, x.pathEnd) === 0) return true;
