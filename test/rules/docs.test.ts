@@ -8,7 +8,8 @@ import { KEY_PATHS } from "../../agent/src/config/keys.ts";
 import { FAULT_LIST, FAULTS } from "../../agent/src/foundation/fault.ts";
 import { METRICS } from "../../agent/src/telemetry/metric-names.ts";
 import { NO_ADVICE, pages, renderErrors, replaceGenerated } from "../../scripts/docs-pages.ts";
-import { read, root } from "./repository.ts";
+import { isTest } from "./layers.ts";
+import { packageSources, read, root } from "./repository.ts";
 
 /** All that stands in a page as code in the first cell of a table's row, or as a heading. */
 function documented(page: string, pattern: RegExp): readonly string[] {
@@ -36,6 +37,13 @@ describe("what exists is documented, and nothing is documented that does not exi
 			Object.keys(FAULTS).toSorted(),
 			"run: npm run docs",
 		);
+	});
+
+	test("each fault is made somewhere: a reason that nobody gives is a promise that nobody keeps", () => {
+		const sources = packageSources().filter(({ path }) => path.startsWith("agent/src/") && !isTest(path));
+		const text = sources.map(({ path }) => read(path)).join("\n");
+		for (const { reason } of FAULT_LIST)
+			assert.match(text, new RegExp(`\\bFAULTS\\.${reason}\\b`), `nothing makes ${reason}`);
 	});
 
 	test("each fault has advice on what to do", () => {

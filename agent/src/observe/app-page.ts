@@ -43,7 +43,7 @@ export const APP_PAGE_LIMITS: AppPageLimits = Object.freeze({
 	samplesMax: 250_000,
 	familiesMax: 10_000,
 	labelsMax: 64,
-	timeoutMs: 4_000,
+	timeoutMs: 8_000,
 	cacheMs: 1_000,
 	targetsMax: 16,
 });

@@ -68,7 +68,7 @@ test("the app sees the pod's own address or 127.0.0.6, never 127.0.0.1", async (
 	const agent = await startAgent(app.port);
 	t.after(() => agent.stop());
 	const { peer } = JSON.parse((await ask(agent.url, { path: "/who" })).body.toString()) as { peer: string };
-	assert.ok([ownIpv4, "127.0.0.6"].includes(peer), peer);
+	assert.ok(peer === ownIpv4 || peer === "127.0.0.6", `from ${peer}`);
 });
 
 test("not even the first request of an agent that starts comes from loopback", async (t) => {
@@ -90,7 +90,7 @@ test("not even the first request of an agent that starts comes from loopback", a
 			peer = await firstPeer(port);
 			await setImmediate();
 		}
-		assert.ok([ownIpv4, "127.0.0.6"].includes(peer), peer);
+		assert.ok(peer === ownIpv4 || peer === "127.0.0.6", `from ${peer}`);
 		await agent.stop();
 	}
 });
