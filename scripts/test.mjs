@@ -82,6 +82,5 @@ const good = status === 0 && counts.failed === 0 && counts.empty.length === 0 &&
 if (!good) counts.failed = Math.max(counts.failed, counts.empty.length, 1);
 console.log(`\n${suite}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 // .ci/run adds these up over its suites.
-if (process.env.OUTRIGGER_TOTALS)
-	appendFileSync(process.env.OUTRIGGER_TOTALS, `${counts.passed} ${counts.failed} ${suite}\n`);
+if (process.env.TEST_TOTALS) appendFileSync(process.env.TEST_TOTALS, `${counts.passed} ${counts.failed} ${suite}\n`);
 process.exit(good ? 0 : signal === "SIGINT" ? 130 : 1);

@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 import { Running } from "./processes.ts";
 import { apps, tool, tools } from "./tools.ts";
 
-/** What is tested: the bundle as it ships. `OUTRIGGER_BUNDLE`: another one than that of this tree. */
-export const bundle = process.env["OUTRIGGER_BUNDLE"] ?? fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+/** What is tested: the bundle as it ships. `TEST_BUNDLE`: another one than that of this tree. */
+export const bundle = process.env["TEST_BUNDLE"] ?? fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 
 const LISTENS = /(?:listening on|running on|Listening at:?) (?:http:\/\/)?127\.0\.0\.1:(\d+)/i;
 

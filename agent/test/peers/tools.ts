@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 /** Where `.ci/peers` puts what it installs. */
 const installed =
-	process.env["OUTRIGGER_PEERS"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "outrigger-peers");
+	process.env["TEST_TOOLS"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "outrigger-peers");
 
 /** The apps of this folder: the same paths in every language. */
 export const apps = fileURLToPath(new URL("./apps/", import.meta.url));
