@@ -57,6 +57,8 @@ const { status, signal } = spawnSync(
 	[
 		"--import",
 		"tsx",
+		"--import",
+		"./scripts/fixed-seed.mjs",
 		"--test",
 		`--test-concurrency=${CONCURRENCY}`,
 		`--test-timeout=${TEST_TIMEOUT_MS}`,

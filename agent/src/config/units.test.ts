@@ -57,7 +57,7 @@ test("sizes are whole bytes with a binary unit, and nothing else is one", () => 
 test("what is rendered is parsed to the same amount, and what is parsed is rendered to the same amount", () => {
 	const amount = fc.oneof(
 		fc.nat(999_999_999),
-		fc.nat(1_000_000).map((n) => n * 1000),
+		fc.nat(999_999).map((n) => n * 1000),
 		fc.nat(100_000).map((n) => n * 1024),
 	);
 	fc.assert(
