@@ -10,6 +10,9 @@ export interface ByteStream {
 	/** How often it was corked and not uncorked. */
 	readonly writableCorked: number;
 	readonly destroyed: boolean;
+	/** Whether `end` was called, and whether its FIN is out. Absent: never. */
+	readonly writableEnded?: boolean;
+	readonly writableFinished?: boolean;
 	/** Whether the bytes of a `data` event lie in room that other streams read into. Absent: they do not. */
 	readonly isShared?: boolean;
 	/** Bytes of the present `data` event for somebody who keeps them beyond it (`ReadRoom`). Absent: they may be kept as they are. */
@@ -39,8 +42,17 @@ export interface ByteStream {
 /**
  * Closes with RST; on a Unix socket, which knows none and where Node throws (ERR_INVALID_HANDLE_TYPE), at once. The only way in which the data
  * path resets: an exception in a timer or in accepting would end the thread.
+ *
+ * While a FIN is on its way libuv refuses to reset (EINVAL), and Node 22 to 26 then takes the handle for closed although it is not: the
+ * descriptor is lost, and the thread never ends, since it waits for that handle for ever. So such a stream is destroyed.
  */
-export const reset = (stream: Pick<ByteStream, "resetAndDestroy" | "destroy">): void => {
+export const reset = (
+	stream: Pick<ByteStream, "resetAndDestroy" | "destroy" | "writableEnded" | "writableFinished">,
+): void => {
+	if (stream.writableEnded === true && stream.writableFinished !== true) {
+		stream.destroy();
+		return;
+	}
 	try {
 		stream.resetAndDestroy();
 	} catch (error) {
