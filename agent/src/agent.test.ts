@@ -41,6 +41,8 @@ class Run implements AsyncDisposable {
 			"routes.openapi": "none",
 			"drain.announceMin": "0s",
 			"drain.quietMin": "0s",
+			"drain.quietMax": "0s",
+			"drain.report": "none",
 			"health.app.interval": "100ms",
 			"health.app.timeout": "100ms",
 			...set,
@@ -119,7 +121,7 @@ describe("the agent", () => {
 		await run.is("unready");
 		const { text } = await run.ops("/metrics");
 		assert.match(text, /^outrigger_state\{state="unready"\} 1$/m);
-		assert.match(text, /^outrigger_state_changes_total\{from="unready",to="ready",reason="app_accepts"\} 1$/m);
+		assert.match(text, /^outrigger_state_changes_total\{from="unready",to="ready",reason="app_passes"\} 1$/m);
 	});
 
 	test("that was not told where the app is learns it later, and then serves", async () => {
@@ -159,13 +161,14 @@ describe("the agent", () => {
 		const slow = fetch(`${run.url}/slow`);
 		const response = await asked.promise;
 		const drained = run.agent.drain("sigterm");
-		assert.equal(run.agent.drain("sigterm"), drained, "a second call joins the first");
+		const joined = run.agent.drain("command");
 		assert.deepEqual((await run.ops("/readyz")).status, 503);
 		response.end("done");
 		assert.equal(await (await slow).text(), "done");
-		const { cut } = await drained;
-		assert.equal(cut, 0);
-		await run.says("idle connections closed");
+		const report = await drained;
+		assert.deepEqual([report.startedBy, report.finished, report.cut, report.idleClosed], ["sigterm", 1, 0, 1]);
+		assert.deepEqual(await joined, report, "a second call joins the first");
+		await run.says("the drain is over: nothing was cut");
 	});
 
 	test("ends at once when its app has gone", async () => {

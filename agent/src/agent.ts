@@ -15,8 +15,17 @@ import { AgentLogger } from "./foundation/logger.ts";
 import type { Cancel, Scheduler } from "./foundation/scheduler.ts";
 import { SETTLE_MS, settleHeap } from "./foundation/settle-heap.ts";
 import { AppPort, type AppPortStatus, appPlaces, tryConnect } from "./lifecycle/app-port.ts";
-import { stopBudget } from "./lifecycle/budget.ts";
+import { Arrivals } from "./lifecycle/arrivals.ts";
+import { agentStopBudget, type StopBudget, stopBudget } from "./lifecycle/budget.ts";
+import {
+	type DrainReport,
+	drainReport,
+	reportFields,
+	reportSentence,
+	writeTerminationMessage,
+} from "./lifecycle/drain-report.ts";
 import { type DrainOutcome, DrainSequence, type StopReason } from "./lifecycle/drain-sequence.ts";
+import { lifecycleMetrics } from "./lifecycle/lifecycle-metrics.ts";
 import { ComponentRunner } from "./lifecycle/run-components.ts";
 import { NO_SOURCE, ownAddresses, type SourceAddresses, sourceAddresses } from "./lifecycle/source-address.ts";
 import { LifecycleState, type MoveReason } from "./lifecycle/state.ts";
@@ -75,7 +84,11 @@ export class Agent {
 	readonly #ops: OpsServer;
 	readonly #appPages: AppPages;
 	readonly #runner: ComponentRunner;
-	readonly #budget: ReturnType<typeof stopBudget>;
+	readonly #arrivals: Arrivals;
+	readonly #counters = new CounterReader();
+	readonly #observers: ExchangeObservers;
+	readonly #budget: StopBudget;
+	#stopping: Promise<DrainReport> | undefined;
 	#openapi: OpenapiRoutes | undefined;
 	#source: SourceAddresses = NO_SOURCE;
 	#sourceFound: Promise<void> | undefined;
@@ -92,11 +105,11 @@ export class Agent {
 		this.#state = new LifecycleState(clock, log);
 
 		// ── what is counted, and who sees every exchange ──
-		const counters = new CounterReader();
+		const counters = this.#counters;
 		const series = new SeriesUnion(settings.routes.seriesMax, settings.metrics.bodySizes);
 		const accessLines = new AccessLineWriter(sink, settings.log);
 		const recent = this.recent;
-		const observers = new ExchangeObservers(
+		this.#observers = new ExchangeObservers(
 			scheduler,
 			[
 				...(settings.log.access ? [accessObserver(accessLines)] : []),
@@ -115,33 +128,35 @@ export class Agent {
 			log,
 			counters,
 			series,
-			addRing: (thread, shared) => observers.addRing(thread, shared),
+			addRing: (thread, shared) => this.#observers.addRing(thread, shared),
 			onMessage: (message) => this.#onMessage(message),
 			beforeListen: () => this.#whenSourceIsFound(),
 		});
 
 		// ── leaving ──
 		this.#budget = stopBudget(settings.drain);
+		this.#arrivals = new Arrivals({ arrived: () => counters.sum(CELL.REQUESTS_ARRIVED), clock, scheduler });
 		this.#sequence = new DrainSequence({
 			state: this.#state,
 			drain: this.#drain,
 			reading: {
-				inFlight: () => counters.sum(CELL.IN_FLIGHT),
+				inFlight: () => Math.max(0, counters.sum(CELL.IN_FLIGHT) - counters.sum(CELL.EVENT_STREAMS)),
+				streams: () => counters.sum(CELL.EVENT_STREAMS),
 				arrived: () => counters.sum(CELL.REQUESTS_ARRIVED),
+				meanGapMs: () => this.#arrivals.meanGapMs(),
+				bypass: () => 0,
 			},
-			plan: {
-				budgetMs: this.#budget.drainMs,
-				announceMinMs: settings.drain.announceMinMs,
-				quietMs: settings.drain.quietMinMs,
+			plan: { ...settings.drain, budgetMs: this.#budget.drainMs },
+			acts: {
+				closeIdle: (idleMs) => this.#threads.tell({ kind: "closeIdle", idleMs }),
+				closeStreams: () => this.#threads.tell({ kind: "closeStreams" }),
 			},
 			clock,
 			scheduler,
 			log,
 		});
 		this.#state.subscribe(({ to }) => this.#threads.tell({ kind: "state", state: to }));
-		this.#drain.subscribe((stage) => {
-			if (stage === "finishing") this.#threads.tell({ kind: "closeIdle" });
-		});
+		void this.#sequence.over.then((outcome) => this.#report(outcome));
 
 		// ── the app ──
 		const { intervalMs, timeoutMs, fall, rise } = settings.health.app;
@@ -170,9 +185,9 @@ export class Agent {
 			counters,
 			series,
 			{
-				recordsDropped: () => observers.recordsDropped(),
+				recordsDropped: () => this.#observers.recordsDropped(),
 				linesDropped: () => LINE_OWNERS.map((owner) => [owner, sink.dropped(owner)] as const),
-				faults: () => observers.faults(),
+				faults: () => this.#observers.faults(),
 			},
 			settings.metrics,
 		);
@@ -202,38 +217,20 @@ export class Agent {
 			log,
 		});
 		for (const metric of this.#ops.pulledMetrics) registry.add(metric);
-		registry.add({
-			name: "outrigger_state",
-			type: "gauge",
-			help: "1 for the present state of the agent, 0 for the others.",
-			labelNames: ["state"],
-			read: (set) => {
-				for (const state of ["starting", "ready", "unready", "announcing", "draining", "stopping", "stopped"]) {
-					set({ state }, this.#state.at === state ? 1 : 0);
-				}
-			},
+		const lifecycle = lifecycleMetrics({
+			state: this.#state,
+			health: () => [],
+			bypass: () => undefined,
+			leases: () => 0,
+			threadsReplaced: () => this.#threads.replaced,
+			report: () => this.report,
 		});
-		registry.add({
-			name: "outrigger_state_changes_total",
-			type: "counter",
-			help: "Moves from one state to another.",
-			labelNames: ["from", "to", "reason"],
-			read: (set) => {
-				for (const { from, to, reason, count } of this.#state.counts()) set({ from, to, reason }, count);
-			},
-		});
-		registry.add({
-			name: "outrigger_data_threads_replaced_total",
-			type: "counter",
-			help: "Data threads that died and were replaced; their connections were lost.",
-			labelNames: [],
-			read: (set) => set({}, this.#threads.replaced),
-		});
+		for (const metric of lifecycle) registry.add(metric);
 
-		const components: Component[] = [this.#threads, observers, ...this.#appPorts, this.#ops];
+		const components: Component[] = [this.#threads, this.#observers, ...this.#appPorts, this.#ops];
 		this.#runner = new ComponentRunner(
 			components,
-			{ startMs: START_MS, stopMs: this.#budget.agentStopMs },
+			{ startMs: START_MS, stopMs: agentStopBudget(this.#budget).partsMs },
 			clock,
 			scheduler,
 			log,
@@ -254,6 +251,7 @@ export class Agent {
 		void this.#whenSourceIsFound().catch(() => undefined);
 		await this.#runner.start();
 		this.#hasStarted = true;
+		this.#arrivals.start();
 		this.#log.info("the agent has started", {
 			version: BUILD_INFO.version,
 			inbound: this.#settings.inbound.map((inbound) => inbound.name).join(","),
@@ -284,28 +282,74 @@ export class Agent {
 	}
 
 	/** Announces and drains. Resolves when the app may be stopped; never rejects. A second call joins the first. */
-	drain(startedBy: MoveReason): Promise<DrainOutcome> {
-		return this.#sequence.begin(startedBy);
+	async drain(startedBy: MoveReason): Promise<DrainReport> {
+		return this.#reportOf(await this.#sequence.begin(startedBy));
 	}
 
 	/** The app's process has ended: ends a drain, or makes a short one. */
-	appGone(): Promise<DrainOutcome> {
-		return this.#sequence.appGone();
+	async appGone(): Promise<DrainReport> {
+		return this.#reportOf(await this.#sequence.hurry("app_gone"));
 	}
 
-	/** Cuts what is in flight, in this turn. */
-	endNow(why: StopReason): Promise<DrainOutcome> {
-		return this.#sequence.endNow(why);
+	/** The agent has made a mistake that it cannot go on with: what is in flight gets a moment. */
+	async fault(): Promise<DrainReport> {
+		return this.#reportOf(await this.#sequence.hurry("fault"));
 	}
 
-	/** Stops every part. Safe without `start`, safe twice; never rejects. */
-	async stop(): Promise<void> {
-		const { cut } = await this.#sequence.endNow("asked");
+	/** Ends a drain in this turn, with whatever is in flight; `stop` then cuts it. */
+	async endNow(why: StopReason): Promise<DrainReport> {
+		return this.#reportOf(await this.#sequence.endNow(why));
+	}
+
+	/** What the drain has come to so far; `undefined` until it is over. */
+	get report(): DrainReport | undefined {
+		const outcome = this.#sequence.outcome;
+		return outcome === undefined ? undefined : this.#reportOf(outcome);
+	}
+
+	/**
+	 * Stops every part: what is left is cut and counted, then the observers write what they have, then the rest ends, in the reverse order of the start.
+	 * Safe without `start`, safe twice; never rejects. Resolves with the report as it is in the end.
+	 */
+	stop(): Promise<DrainReport> {
+		this.#stopping ??= this.#stop();
+		return this.#stopping;
+	}
+
+	async #stop(): Promise<DrainReport> {
+		const outcome = await this.#sequence.endNow("asked");
+		const deadline = Deadline.after(this.#clock, agentStopBudget(this.#budget).partsMs);
 		this.#cancelSettle?.();
-		await this.#openapi?.stop();
+		this.#arrivals.stop();
 		this.#appPages.stop();
-		await this.#runner.stop(Deadline.after(this.#clock, this.#budget.agentStopMs));
-		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut }, "parts_stopped");
+		await this.#threads.cut(deadline);
+		this.#observers.readAll();
+		const report = this.#reportOf(outcome);
+		if (report.cut > 0) this.#log.warn("cut at the stop", { cut: report.cut });
+		this.#writeMessage(report);
+		await this.#openapi?.stop();
+		await this.#runner.stop(deadline);
+		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut: report.cut }, "parts_stopped");
+		return report;
+	}
+
+	#reportOf(outcome: DrainOutcome): DrainReport {
+		return drainReport(outcome, (cell) => this.#counters.sum(cell));
+	}
+
+	/** The one line of a drain that is over. What the stop then still cuts has a line of its own. */
+	#report(outcome: DrainOutcome): void {
+		const report = this.#reportOf(outcome);
+		const isWhole = report.left === 0 && report.cut === 0 && report.failed === 0;
+		this.#log[isWhole ? "info" : "warn"](`the drain is over: ${reportSentence(report)}`, reportFields(report));
+		this.#writeMessage(report);
+	}
+
+	#writeMessage(report: DrainReport): void {
+		const { report: path } = this.#settings.drain;
+		if (path === "none") return;
+		const problem = writeTerminationMessage(path, report);
+		if (problem !== undefined) this.#log.warn("the drain report cannot be written", { path, error: problem });
 	}
 
 	#probes(): ProbeSource {
@@ -338,9 +382,6 @@ export class Agent {
 			case "log":
 				this.#log[message.level](message.message, message.fields);
 				break;
-			case "idleClosed":
-				this.#log.debug("idle connections closed", { connections: message.connections });
-				break;
 			default:
 				break;
 		}
@@ -352,8 +393,8 @@ export class Agent {
 			this.#tellApp(inbound, entry.app ?? status.address, status.address);
 		}
 		// An app that is gone while we leave has nothing to be waited for.
-		if (this.#state.isLeaving && this.#appPorts.every((port) => port.status.state === "refuses"))
-			void this.#sequence.appGone();
+		if (this.#state.isLeaving && this.#appPorts.every((port) => port.status.isGone))
+			void this.#sequence.hurry("app_gone");
 		if (this.#hasStarted) this.#settle();
 	}
 
@@ -364,7 +405,7 @@ export class Agent {
 		if (this.#appPorts.some((port) => port.status.state === "unknown") && state.at === "starting") return; // not asked yet
 		const accepts = this.#appPorts.every((port) => port.status.state === "accepts");
 		if (accepts && state.canMoveTo("ready")) {
-			state.set({ at: "ready" }, "app_accepts");
+			state.set({ at: "ready" }, "app_passes");
 			this.#askForRoutes();
 		} else if (!accepts && state.canMoveTo("unready")) {
 			state.set({ at: "unready", why: "app_refuses" }, "app_refuses");

@@ -56,6 +56,7 @@ export class DataPlane {
 	readonly #clock: TurnClock;
 	readonly #pools: readonly Pool[];
 	readonly #routes: RouteTable;
+	readonly #account: Account;
 	readonly #connecting = new Set<Relay>();
 	readonly #send: (message: DataMessage) => void;
 	readonly #learnedMs: number[];
@@ -96,6 +97,7 @@ export class DataPlane {
 		});
 		this.#routes = routes;
 		const account = new Account(settings.probes, counters);
+		this.#account = account;
 		const who = new Identity(settings, names, ids, sampler, clock, counters);
 		const exchanges = new ExchangePool(() => new Exchange(settings, names), POOLED_MAX);
 
@@ -169,7 +171,6 @@ export class DataPlane {
 		const fieldBytesMax = settings.log.fieldBytesMax;
 		const finish = (x: Exchange): void => {
 			account.close(x);
-			if (!x.hasArrived && (x.flags & FLAG_OPAQUE) === 0) counters.add(CELL.REQUESTS_ARRIVED, 1);
 			if ((x.flags & FLAG_EVENT_STREAM) !== 0) counters.add(CELL.EVENT_STREAMS, -1);
 			const fault = FAULT_LIST[x.faultIndex];
 			if (fault !== undefined && fault.blame !== "upstream") counters.add(CELL.REFUSED_START + fault.index, 1);
@@ -218,7 +219,8 @@ export class DataPlane {
 				return forwards.pop()?.reuse(pool) ?? new Forward(forwardParts, pool);
 			},
 			relay: (inbound) => new Relay(this.#poolOf(inbound), clock, counters, counts, this.#connecting),
-			tunnelled: (x) => account.close(x),
+			tunnelled: (x) => account.upgraded(x),
+			refusedUnread: () => account.refusedUnread(),
 			mistake,
 			finish,
 			isLeaving: () => this.#isLeaving,
@@ -240,17 +242,24 @@ export class DataPlane {
 				break;
 			case "state":
 				this.#state = LIFECYCLE_STATES.indexOf(message.state);
-				this.#isLeaving =
-					message.state === "announcing" || message.state === "draining" || message.state === "stopping";
+				if (message.state === "announcing" || message.state === "draining" || message.state === "stopping") {
+					this.#isLeaving = true; // nothing leads back
+					this.#account.leave();
+				}
 				break;
 			case "app":
 				this.#poolOf(message.inbound).relocate(message.addresses, message.source);
 				break;
 			case "closeIdle":
-				this.#send({ kind: "idleClosed", connections: this.closeIdle() });
+				this.#clock.sync();
+				for (const listener of this.listeners) listener.closeIdle(message.idleMs);
+				break;
+			case "closeStreams":
+				for (const listener of this.listeners) listener.closeStreams();
 				break;
 			case "stop":
-				this.#send({ kind: "stopped", cut: this.stop() });
+				this.stop();
+				this.#send({ kind: "stopped" });
 				break;
 			default:
 				message satisfies never;
@@ -263,7 +272,7 @@ export class DataPlane {
 		const nowMs = this.#clock.monotonicMs();
 		const lateMs = nowMs - this.#sweptMs - SWEEP_MS;
 		this.#sweptMs = nowMs;
-		this.counters.observeDelay(lateMs >= 0 ? lateMs : 0, nowMs, this.#clock.wallMs());
+		this.counters.observeDelay(lateMs >= 0 ? lateMs : 0, nowMs);
 		for (const listener of this.listeners) listener.sweep(nowMs);
 		for (const relay of this.#connecting) relay.expire(nowMs, this.#settings.timeouts.connectMs);
 		let idle = 0;
@@ -276,18 +285,10 @@ export class DataPlane {
 		this.counters.set(CELL.UPSTREAM_IDLE, idle);
 	}
 
-	closeIdle(): number {
-		let closed = 0;
-		for (const listener of this.listeners) closed += listener.closeIdle();
-		return closed;
-	}
-
-	/** Cuts what is left. Returns how many exchanges that were. */
-	stop(): number {
-		let cut = 0;
-		for (const listener of this.listeners) cut += listener.stop();
+	/** Cuts what is left; `CELL.CUT` tells how many exchanges that were. */
+	stop(): void {
+		for (const listener of this.listeners) listener.stop();
 		for (const pool of this.#pools) pool.closeIdle();
-		return cut;
 	}
 
 	async #listen(): Promise<void> {

@@ -14,7 +14,8 @@ const controlMessages = Object.values({
 		addresses: [{ kind: "tcp", host: "127.0.0.1", port: 3000 }],
 		source: { ipv4: "10.0.0.7", ipv6: undefined },
 	},
-	closeIdle: { kind: "closeIdle" },
+	closeIdle: { kind: "closeIdle", idleMs: 1_000 },
+	closeStreams: { kind: "closeStreams" },
 	stop: { kind: "stop" },
 } satisfies { [K in ControlMessage["kind"]]: Extract<ControlMessage, { kind: K }> });
 
@@ -28,8 +29,7 @@ const dataMessages = Object.values({
 	},
 	routeHintRejected: { kind: "routeHintRejected", hint: "{" },
 	appIdleLearned: { kind: "appIdleLearned", inbound: 0, idleMs: 500, from: "header" },
-	idleClosed: { kind: "idleClosed", connections: 3 },
-	stopped: { kind: "stopped", cut: 0 },
+	stopped: { kind: "stopped" },
 	fatal: { kind: "fatal", message: "x", stack: undefined },
 	log: { kind: "log", level: "warn", message: "x", fields: { n: 1 } },
 } satisfies { [K in DataMessage["kind"]]: Extract<DataMessage, { kind: K }> });

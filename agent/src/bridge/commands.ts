@@ -35,8 +35,10 @@ export type ControlMessage =
 			readonly addresses: readonly AppAddress[];
 			readonly source: { readonly ipv4: string | undefined; readonly ipv6: string | undefined };
 	  }
-	/** Close the connections that are idle now. Answered by `idleClosed`. */
-	| { readonly kind: "closeIdle" }
+	/** Close the connections that have been idle for at least so long, ms; counted in `CELL.IDLE_CLOSED`. */
+	| { readonly kind: "closeIdle"; readonly idleMs: number }
+	/** Close the event streams that are open now; counted in `CELL.LEAVING_STREAMS_CLOSED`. */
+	| { readonly kind: "closeStreams" }
 	/** Close the listeners, cut what is left and end. Answered by `stopped`. */
 	| { readonly kind: "stop" };
 
@@ -54,8 +56,7 @@ export type DataMessage =
 			readonly idleMs: number;
 			readonly from: "close" | "header";
 	  }
-	| { readonly kind: "idleClosed"; readonly connections: number }
-	| { readonly kind: "stopped"; readonly cut: number }
+	| { readonly kind: "stopped" }
 	/** The thread cannot go on. */
 	| { readonly kind: "fatal"; readonly message: string; readonly stack: string | undefined }
 	/** One exchange ended by a mistake of ours, or anything else worth a line. */
@@ -122,6 +123,7 @@ const controlKinds: Readonly<Record<ControlMessage["kind"], true>> = {
 	state: true,
 	app: true,
 	closeIdle: true,
+	closeStreams: true,
 	stop: true,
 };
 const dataKinds: Readonly<Record<DataMessage["kind"], true>> = {
@@ -130,7 +132,6 @@ const dataKinds: Readonly<Record<DataMessage["kind"], true>> = {
 	series: true,
 	routeHintRejected: true,
 	appIdleLearned: true,
-	idleClosed: true,
 	stopped: true,
 	fatal: true,
 	log: true,

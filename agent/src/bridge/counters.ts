@@ -15,7 +15,7 @@ export const RESEND_REASONS = ["app_closed", "app_reset", "idle_connection_dead"
 export const UPSTREAM_PHASES = ["connect", "wait", "receive"] as const;
 
 const PHASE_CELLS = histogramCells(PHASE_BOUNDS);
-const METHODS_START = 40;
+const METHODS_START = 56;
 const REFUSED_START = METHODS_START + METHODS.length;
 const UPSTREAM_FAILED_START = REFUSED_START + FAULT_LIST.length;
 const RESENT_START = UPSTREAM_FAILED_START + FAULT_LIST.length;
@@ -54,8 +54,6 @@ export const CELL = {
 	ANSWERED: 18,
 	/** Exchanges that ended without. */
 	CUT: 19,
-	/** Requests that arrived while announcing or draining. */
-	ARRIVED_LEAVING: 20,
 	/** Traces sampled because the client said so beyond `identity.forcedSamplesPerSecond`, and therefore not. */
 	FORCED_SAMPLES_REFUSED: 21,
 	ROUTE_HINTS_REJECTED: 22,
@@ -64,17 +62,36 @@ export const CELL = {
 	BYTES_TO_CLIENTS: 25,
 	/** Exceptions that ended one exchange. */
 	INTERNAL_FAULTS: 26,
+	// The account of leaving, from the moment at which this thread was told that we leave; probes are not in it. What was in flight then and what
+	// arrived since is what was finished, served, cut, refused, failed, aborted, closed as a stream or upgraded, and what still is in flight.
+	/** In flight when the thread was told. */
+	LEAVING_IN_FLIGHT: 27,
+	LEAVING_ARRIVED: 28,
+	/** Had begun before, and ended with its answer whole. */
+	LEAVING_FINISHED: 29,
+	/** Arrived since, and ended with its answer whole. */
+	LEAVING_SERVED: 30,
+	/** Ended by us before it was over. */
+	LEAVING_CUT: 31,
+	/** Answered by us with a refusal, or discarded unread on a connection that we had just closed. */
+	LEAVING_REFUSED: 32,
+	/** Ended by the app, or by our own mistake. */
+	LEAVING_FAILED: 33,
+	/** Ended by its client. */
+	LEAVING_ABORTED: 34,
+	/** Event streams that were closed when their share of the budget was over. */
+	LEAVING_STREAMS_CLOSED: 35,
+	/** Became a tunnel, which nobody waits for. */
+	LEAVING_UPGRADED: 36,
+	/** Idle connections that were closed. */
+	IDLE_CLOSED: 37,
 	// Readings of this thread.
-	/** Wall clock of the last turn of the thread, ms. */
-	HEARTBEAT_MS: 32,
-	/** Wall clock of the last request that was no probe, ms; 0: none yet. */
-	LAST_ARRIVAL_MS: 33,
+	/** Turns of the thread's sweep: the heartbeat. Whoever looks twice and sees the same number sees a thread that does not turn. */
+	BEATS: 48,
 	/** Longest delay of the event loop in the present and the previous window, seconds. */
-	DELAY_MAX: 34,
-	DELAY_SUM: 35,
-	DELAY_COUNT: 36,
-	/** Mean gap between requests, exponentially weighted, ms; 0: not known. */
-	ARRIVAL_GAP_MS: 37,
+	DELAY_MAX: 49,
+	DELAY_SUM: 50,
+	DELAY_COUNT: 51,
 
 	ACTIVE_BY_METHOD_START: METHODS_START,
 	REFUSED_START,
@@ -86,7 +103,7 @@ export const CELL = {
 } as const;
 
 const FIRST_COUNTER = CELL.DOWNSTREAM_OPENED;
-const FIRST_READING = CELL.HEARTBEAT_MS;
+const FIRST_READING = CELL.BEATS;
 
 /** How long one window of `DELAY_MAX` lasts, ms. */
 export const DELAY_WINDOW_MS = 10_000;
@@ -135,7 +152,7 @@ export class Counters {
 	}
 
 	/** One look at the event loop: how much later than asked for a timer came. Also the heartbeat. */
-	observeDelay(delayMs: number, monotonicMs: number, wallMs: number): void {
+	observeDelay(delayMs: number, monotonicMs: number): void {
 		const seconds = Math.max(0, delayMs) / 1000;
 		if (monotonicMs - this.#windowStartMs >= DELAY_WINDOW_MS) {
 			this.#windowStartMs = monotonicMs;
@@ -146,7 +163,7 @@ export class Counters {
 		if (seconds > this.get(CELL.DELAY_MAX)) this.set(CELL.DELAY_MAX, seconds);
 		this.add(CELL.DELAY_SUM, seconds);
 		this.add(CELL.DELAY_COUNT, 1);
-		this.set(CELL.HEARTBEAT_MS, wallMs);
+		this.add(CELL.BEATS, 1);
 	}
 }
 
@@ -182,7 +199,7 @@ export class CounterReader {
 		return sum;
 	}
 
-	/** Largest reading of the living threads (`LAST_ARRIVAL_MS`); 0 without threads. */
+	/** Largest reading of the living threads (`DELAY_MAX`); 0 without threads. */
 	max(cell: number): number {
 		let max = 0;
 		for (const cells of this.#threads.values()) max = Math.max(max, cells[cell] as number);

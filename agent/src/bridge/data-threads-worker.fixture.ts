@@ -38,7 +38,8 @@ line.onMessage((message) => {
 		case "closeIdle":
 			throw new Error("a mistake in the thread");
 		case "stop":
-			line.send({ kind: "stopped", cut: 2 + memory.thread });
+			line.send({ kind: "stopped" });
+			note("stopped");
 			break;
 		case "app":
 			if (message.addresses.some((address) => address.kind === "tcp" && address.port === 1)) {

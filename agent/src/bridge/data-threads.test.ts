@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { settingsFrom } from "../config/layers.ts";
+import { Deadline } from "../foundation/deadline.ts";
 import { type Logger, silentLogger } from "../foundation/logger.ts";
 import { ManualScheduler } from "../foundation/scheduler.ts";
 import type { DataMessage } from "./commands.ts";
@@ -126,7 +127,7 @@ describe("data threads that start", () => {
 		const started = assert.rejects(run.threads.start(), /has not bound its ports within 10000 ms/);
 		run.scheduler.advance(10_000);
 		await started;
-		void run.threads.cut(); // a silent thread does not say that it has stopped; `stop` must not wait for that
+		await run.threads.cut(Deadline.after(run.scheduler.clock, 1_000)); // which a silent thread does not answer
 	});
 
 	test("reject when what must come before cannot be found", async () => {
@@ -149,7 +150,7 @@ describe("data threads that start", () => {
 
 describe("a data thread that dies", () => {
 	for (const [how, kill] of [
-		["throws", (run: Run) => run.threads.tell({ kind: "closeIdle" })],
+		["throws", (run: Run) => run.threads.tell({ kind: "closeIdle", idleMs: 0 })],
 		[
 			"cannot go on",
 			(run: Run) =>
@@ -183,7 +184,7 @@ describe("a data thread that dies", () => {
 		await using run = new Run();
 		await run.threads.start();
 		for (let death = 1; death <= 11; death++) {
-			run.threads.tell({ kind: "closeIdle" });
+			run.threads.tell({ kind: "closeIdle", idleMs: 0 });
 			await run.until(() => run.threads.replaced === death && run.errors.length >= death);
 			if (death === 11) break;
 			run.scheduler.advance(100);
@@ -197,7 +198,7 @@ describe("a data thread that dies", () => {
 	test("while the others are being stopped is not replaced", async () => {
 		await using run = new Run();
 		await run.threads.start();
-		run.threads.tell({ kind: "closeIdle" });
+		run.threads.tell({ kind: "closeIdle", idleMs: 0 });
 		await run.until(() => run.errors.length > 0);
 		await run.threads.stop();
 		run.scheduler.advance(100);
@@ -205,13 +206,16 @@ describe("a data thread that dies", () => {
 	});
 });
 
-test("a thread whose heart has stopped is stalled, one that has not begun to beat is not", async () => {
+test("a thread whose heart has stopped is stalled, by the monotonic clock: a wall clock that jumps changes nothing", async () => {
 	await using run = new Run();
 	await run.threads.start();
-	const beat = (): void => run.cells(0).set(CELL.HEARTBEAT_MS, run.scheduler.clock.wallMs());
-	run.scheduler.advance(60_000);
+	const beat = (): void => run.cells(0).add(CELL.BEATS, 1);
 	assert.equal(run.threads.stalled(), 0);
 	beat();
+	assert.equal(run.threads.stalled(), 0);
+	run.scheduler.clock.skew(3_600_000);
+	assert.equal(run.threads.stalled(), 0);
+	run.scheduler.clock.skew(-7_200_000);
 	run.scheduler.advance(5_000);
 	assert.equal(run.threads.stalled(), 0);
 	run.scheduler.advance(1);
@@ -220,11 +224,12 @@ test("a thread whose heart has stopped is stalled, one that has not begun to bea
 	assert.equal(run.threads.stalled(), 0);
 });
 
-test("a stop tells how much was cut by all threads together, and the second stop nothing", async () => {
+test("to cut tells every thread once, and is over when each has said that it has", async () => {
 	await using run = new Run({ workers: 2 });
 	await run.threads.start();
-	assert.equal(await run.threads.cut(), 2 + 3);
-	assert.equal(await run.threads.cut(), 0);
+	const deadline = Deadline.after(run.scheduler.clock, 1_000);
+	await Promise.all([run.threads.cut(deadline), run.threads.cut(deadline)]);
+	await run.until(() => run.said.filter((text) => text.endsWith("stopped")).length === 2);
 	await run.threads.stop();
 	await run.threads.stop();
 });

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { Settings } from "../config/settings.ts";
 import type { Clock } from "../foundation/clock.ts";
 import type { Component } from "../foundation/component.ts";
+import { Deadline } from "../foundation/deadline.ts";
 import type { Logger } from "../foundation/logger.ts";
 import type { Scheduler } from "../foundation/scheduler.ts";
 import { type ControlMessage, controlLine, type DataMessage, type DataThreadMemory, type Line } from "./commands.ts";
@@ -39,8 +40,10 @@ const START_MS = 10_000;
 /** A thread that dies is started again, but one that dies at once is not started in a circle. */
 const RESTART_MS = 100;
 const RESTARTS_PER_MINUTE_MAX = 10;
-/** A thread whose heart has not beaten for so long has stopped turning. It beats every 100 ms. */
+/** A thread whose heart was not seen to beat for so long has stopped turning. It beats every 100 ms. */
 const STALLED_MS = 5_000;
+/** A thread that is told to cut does so in one turn; one that has not by then hangs. */
+const CUT_MS = 500;
 /** Young generation of a data thread, MiB: large enough that what an exchange leaves behind dies young, small enough for the memory bound. */
 const YOUNG_MIB = 8;
 
@@ -49,8 +52,11 @@ interface Thread {
 	worker: Worker;
 	line: Line<ControlMessage, DataMessage>;
 	readonly isListening: PromiseWithResolvers<readonly number[]>;
-	readonly hasStopped: PromiseWithResolvers<number>;
+	readonly hasStopped: PromiseWithResolvers<void>;
 	hasStarted: boolean;
+	/** Beats of its heart at the last look, and when a look first saw that many, monotonic ms. */
+	beats: number;
+	beatMs: number;
 }
 
 /**
@@ -69,6 +75,7 @@ export class DataThreads implements Component {
 	#isStopping = false;
 	#restarts: number[] = [];
 	#lost = 0;
+	#cut: Promise<unknown> | undefined;
 
 	constructor(parts: DataThreadsParts) {
 		this.#parts = parts;
@@ -85,13 +92,20 @@ export class DataThreads implements Component {
 		return this.#lost;
 	}
 
-	/** Threads that should run and whose heart has stopped, or that are not there. */
+	/**
+	 * Threads that should run and whose heart has stopped, or that are not there. The heart is a number that rises, and how long it has not is measured
+	 * here from look to look, by the monotonic clock: a wall clock that jumps makes nobody well or ill.
+	 */
 	stalled(): number {
-		const now = this.#parts.clock.wallMs();
+		const nowMs = this.#parts.clock.monotonicMs();
 		let stalled = 0;
 		for (const thread of this.#threads) {
-			const beat = this.#parts.counters.of(thread.index, CELL.HEARTBEAT_MS) ?? 0;
-			if (!thread.hasStarted || (beat > 0 && now - beat > STALLED_MS)) stalled++;
+			const beats = this.#parts.counters.of(thread.index, CELL.BEATS) ?? 0;
+			if (beats !== thread.beats) {
+				thread.beats = beats;
+				thread.beatMs = nowMs;
+			}
+			if (!thread.hasStarted || nowMs - thread.beatMs > STALLED_MS) stalled++;
 		}
 		return stalled;
 	}
@@ -119,20 +133,28 @@ export class DataThreads implements Component {
 		for (const thread of this.#threads) thread.line.send(message);
 	}
 
-	/** Cuts what is left and ends the threads. Resolves with the number of exchanges that were cut. */
-	async cut(): Promise<number> {
-		if (this.#isStopping) return 0;
+	/**
+	 * Cuts what is left; `CELL.CUT` and the account of leaving tell how many exchanges that were. Resolves when every thread has said so, or at
+	 * the deadline: one that hangs is ended by `stop`.
+	 */
+	async cut(deadline: Deadline): Promise<void> {
 		this.#isStopping = true;
-		const stopped = this.#threads.map((thread) => {
-			thread.line.send({ kind: "stop" });
-			return thread.hasStopped.promise;
-		});
-		const cuts = await Promise.all(stopped);
-		return cuts.reduce((sum, cut) => sum + cut, 0);
+		this.#cut ??= Promise.all(
+			this.#threads.map((thread) => {
+				thread.line.send({ kind: "stop" });
+				return thread.hasStarted ? thread.hasStopped.promise : undefined; // it has nothing yet
+			}),
+		);
+		const isLate = Promise.withResolvers<void>();
+		const cancel = this.#parts.scheduler.after(deadline.remainingMs(), isLate.resolve);
+		await Promise.race([this.#cut, isLate.promise]);
+		cancel();
 	}
 
 	async stop(): Promise<void> {
-		await this.cut();
+		this.#isStopping = true;
+		if (this.#threads.length === 0) return;
+		await this.cut(Deadline.after(this.#parts.clock, CUT_MS));
 		await Promise.all(this.#threads.map((thread) => thread.worker.terminate()));
 		this.#threads.length = 0;
 	}
@@ -161,6 +183,8 @@ export class DataThreads implements Component {
 			isListening: Promise.withResolvers(),
 			hasStopped: Promise.withResolvers(),
 			hasStarted: false,
+			beats: 0,
+			beatMs: this.#parts.clock.monotonicMs(),
 		};
 		// Who waits sees the failure; when nobody does it has been logged.
 		thread.isListening.promise.catch(() => undefined);
@@ -189,13 +213,14 @@ export class DataThreads implements Component {
 				break;
 			case "listening":
 				thread.hasStarted = true;
+				thread.beatMs = this.#parts.clock.monotonicMs();
 				thread.isListening.resolve(message.inbounds.map(({ port }) => port));
 				break;
 			case "series":
 				this.#parts.series.define(thread.index, message.slot, message.labels);
 				break;
 			case "stopped":
-				thread.hasStopped.resolve(message.cut);
+				thread.hasStopped.resolve();
 				break;
 			case "fatal": {
 				const error = new Error(message.message);
@@ -210,7 +235,7 @@ export class DataThreads implements Component {
 	}
 
 	#onDeath(thread: Thread, error: Error): void {
-		thread.hasStopped.resolve(0);
+		thread.hasStopped.resolve();
 		thread.isListening.reject(error);
 		if (this.#threads[thread.index] !== thread || this.#isStopping || !thread.hasStarted) return;
 		thread.hasStarted = false;

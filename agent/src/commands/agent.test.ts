@@ -44,6 +44,8 @@ class AgentProcess implements AsyncDisposable {
 			"ops.listen": "127.0.0.1:0",
 			"drain.announceMin": "0s",
 			"drain.quietMin": "0s",
+			"drain.quietMax": "0s",
+			"drain.report": "none",
 			"routes.openapi": "none",
 			...set,
 		};

@@ -4,13 +4,11 @@ import { systemClock } from "../foundation/clock.ts";
 import { Deadline } from "../foundation/deadline.ts";
 import { LogSink } from "../foundation/log-sink.ts";
 import { systemScheduler } from "../foundation/scheduler.ts";
-import { drainExitCode } from "../lifecycle/drain-sequence.ts";
+import { agentStopBudget, stopBudget } from "../lifecycle/budget.ts";
+import { drainExitCode } from "../lifecycle/drain-report.ts";
 import { type EndSignal, listenForEnd, signalReason } from "../lifecycle/signals.ts";
 import { type Command, EXIT, type Io, type ParsedArgs } from "./command.ts";
 import { configOptions, loadConfig, problemText, warningText } from "./load-config.ts";
-
-/** How long the last lines may take to be written; who does not read them holds up no exit. */
-const FLUSH_MS = 1_000;
 
 /** `outrigger agent`: the sidecar process. */
 export const agentCommand: Command = {
@@ -50,16 +48,16 @@ async function runAgent(args: ParsedArgs, io: Io): Promise<number> {
 		});
 		const reason = signalReason(await signalled.promise);
 		const isDrain = settings.drain.sigterm === "drain";
-		const outcome = await (isDrain ? agent.drain(reason) : agent.endNow(reason));
-		await agent.stop();
-		return drainExitCode(outcome);
+		await (isDrain ? agent.drain(reason) : agent.endNow(reason));
+		return drainExitCode(await agent.stop());
 	} catch (error) {
 		agent.log.error("the agent cannot start", { error: error instanceof Error ? error.message : String(error) });
 		await agent.stop();
 		return EXIT.failed;
 	} finally {
 		stopListening();
-		await sink.flush(Deadline.after(systemClock, FLUSH_MS));
+		// Who does not read the last lines holds up no exit.
+		await sink.flush(Deadline.after(systemClock, agentStopBudget(stopBudget(settings.drain)).linesMs));
 	}
 }
 

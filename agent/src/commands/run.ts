@@ -10,7 +10,8 @@ import { type Scheduler, systemScheduler } from "../foundation/scheduler.ts";
 import { AppPort, tryConnect } from "../lifecycle/app-port.ts";
 import { stopBudget } from "../lifecycle/budget.ts";
 import { ChildApp, type ChildEnd, ChildStartError } from "../lifecycle/child-app.ts";
-import type { DrainOutcome, StopReason } from "../lifecycle/drain-sequence.ts";
+import type { DrainReport } from "../lifecycle/drain-report.ts";
+import type { StopReason } from "../lifecycle/drain-sequence.ts";
 import { choosePort, ephemeralPorts, type ListeningPort, listeningPorts } from "../lifecycle/listening-ports.ts";
 import { type PortNews, PortWatch } from "../lifecycle/port-watch.ts";
 import { type EndSignal, listenForEnd, type SignalSource, signalReason } from "../lifecycle/signals.ts";
@@ -37,13 +38,13 @@ export interface RunnableAgent {
 	/** Where the app of that entry of `inbound` listens, from now on. */
 	setApp(inbound: number, app: Address): void;
 	/** Announces and drains. Resolves when the app may be stopped; never rejects. A second call joins the first. */
-	drain(startedBy: MoveReason): Promise<DrainOutcome>;
+	drain(startedBy: MoveReason): Promise<DrainReport>;
 	/** The app's process has ended: ends a drain, or makes a short one. Never rejects. */
-	appGone(): Promise<DrainOutcome>;
+	appGone(): Promise<DrainReport>;
 	/** Cuts what is in flight, in this turn. */
-	endNow(why: StopReason): Promise<DrainOutcome>;
-	/** Stops every part. Safe without `start`, safe twice; never rejects. */
-	stop(): Promise<void>;
+	endNow(why: StopReason): Promise<DrainReport>;
+	/** Stops every part, and tells what was cut. Safe without `start`, safe twice; never rejects. */
+	stop(): Promise<DrainReport>;
 }
 
 /** Two descriptors may be the same pipe, but never two sinks one descriptor: each would wait for the other's bytes. */
@@ -161,6 +162,7 @@ export function forDeveloper({ settings, isDefault }: LoadedSettings): Settings 
 			...drain,
 			announceMinMs: isDefault("drain.announceMin") ? 0 : drain.announceMinMs,
 			quietMinMs: isDefault("drain.quietMin") ? 0 : drain.quietMinMs,
+			quietMaxMs: isDefault("drain.quietMin") && isDefault("drain.quietMax") ? 0 : drain.quietMaxMs,
 			report: isDefault("drain.report") ? "none" : drain.report,
 		},
 		log: { ...log, destination: isDefault("log.destination") ? "stderr" : log.destination },
@@ -366,9 +368,9 @@ class Session {
 		switch (event.kind) {
 			case "ended": {
 				this.#say(`${this.#program} ${endText(event.end)}; stopping`);
-				const outcome = await agent.appGone();
+				await agent.appGone();
 				await child.stop(budget.appStopMs); // of its group, what has outlived it
-				this.#say(`stopped${cutText(outcome)}: the app ${endText(event.end)}`);
+				this.#say(`stopped${cutText(await agent.stop())}: the app ${endText(event.end)}`);
 				return event.end.exitCode;
 			}
 			case "several": {
@@ -388,9 +390,9 @@ class Session {
 					);
 				}
 				void child.ended.then(() => agent.appGone());
-				const outcome = await agent.drain(signalReason(event.signal));
+				await agent.drain(signalReason(event.signal));
 				const end = await child.stop(budget.appStopMs);
-				this.#say(`stopped${cutText(outcome)}: the app ${endText(end)}`);
+				this.#say(`stopped${cutText(await agent.stop())}: the app ${endText(end)}`);
 				return end.exitCode;
 			}
 		}
@@ -469,7 +471,7 @@ function endText({ exitCode, signal }: ChildEnd): string {
 	return signal === undefined ? `ended with code ${exitCode}` : `was ended by ${signal}`;
 }
 
-function cutText({ cut }: DrainOutcome): string {
+function cutText({ cut }: DrainReport): string {
 	return cut === 0 ? "" : `, ${cut} exchange${cut === 1 ? "" : "s"} cut`;
 }
 

@@ -374,13 +374,144 @@ describe("leaving", () => {
 		const half = run.client("GET / HT");
 		run.app.open();
 		await run.plane.obey({ kind: "state", state: "draining" });
-		await run.plane.obey({ kind: "closeIdle" });
-		assert.deepEqual(run.messages.at(-1), { kind: "idleClosed", connections: 1 });
+		await run.plane.obey({ kind: "closeIdle", idleMs: 0 });
+		assert.equal(run.counters.get(CELL.IDLE_CLOSED), 1);
 		assert.deepEqual([idle.isEnded, busy.isEnded, half.isEnded], [true, false, false]);
 		run.app.say(OK);
 		run.endTurn();
 		assert.match(busy.text, /connection: close/);
 		assert.ok(busy.isEnded);
+	});
+
+	const STREAM = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+	/** The app's connection is not used again, so that each exchange has its own. */
+	const LAST_OK = OK.replace("content-length", "connection: close\r\ncontent-length");
+	const EVENT = "9\r\ndata: 1\n\n\r\n";
+	/** What was in flight when it began and what came since is what became of them, and what still is. */
+	const assertAddsUp = ({ counters }: HandPlane): void => {
+		const sum = (...cells: readonly number[]): number => cells.reduce((all, cell) => all + counters.get(cell), 0);
+		assert.equal(
+			sum(CELL.LEAVING_IN_FLIGHT, CELL.LEAVING_ARRIVED),
+			sum(
+				CELL.LEAVING_FINISHED,
+				CELL.LEAVING_SERVED,
+				CELL.LEAVING_CUT,
+				CELL.LEAVING_REFUSED,
+				CELL.LEAVING_FAILED,
+				CELL.LEAVING_ABORTED,
+				CELL.LEAVING_STREAMS_CLOSED,
+				CELL.LEAVING_UPGRADED,
+				CELL.IN_FLIGHT,
+			),
+		);
+	};
+
+	test("an idle connection on which something may just be on its way stays: new, just answered, or with the first bytes of a request", async () => {
+		const run = new HandPlane();
+		const old = run.client();
+		const preface = run.client("PR");
+		const served = run.client(GET);
+		run.app.open();
+		run.advance(5_000);
+		run.app.say(OK);
+		run.endTurn();
+		const young = run.client();
+		await run.plane.obey({ kind: "state", state: "announcing" });
+		await run.plane.obey({ kind: "closeIdle", idleMs: 1_000 });
+		assert.deepEqual([old.isEnded, preface.isEnded, served.isEnded, young.isEnded], [true, false, false, false]);
+		run.advance(1_000);
+		await run.plane.obey({ kind: "closeIdle", idleMs: 1_000 });
+		assert.deepEqual([preface.isEnded, served.isEnded, young.isEnded], [false, true, true]);
+		assert.equal(run.counters.get(CELL.IDLE_CLOSED), 3);
+	});
+
+	test("a request on a connection that was closed a moment before is discarded unread, and counted once", async () => {
+		const run = new HandPlane();
+		const client = run.client();
+		await run.plane.obey({ kind: "state", state: "announcing" });
+		await run.plane.obey({ kind: "closeIdle", idleMs: 0 });
+		client.say(GET);
+		client.say(GET);
+		run.endTurn();
+		assert.equal(client.text, "", "no byte after FIN");
+		assert.equal(run.toApp.length, 0, "the app has not seen it: the client may send it again");
+		assert.deepEqual(
+			[CELL.LEAVING_ARRIVED, CELL.LEAVING_REFUSED].map((cell) => run.counters.get(cell)),
+			[1, 1],
+		);
+		assertAddsUp(run);
+	});
+
+	test("each exchange has one outcome in the account of leaving", async () => {
+		const run = new HandPlane();
+		const begin = (text: string): readonly [FakeStream, FakeStream] => {
+			const client = run.client(text);
+			run.app.open();
+			return [client, run.app];
+		};
+		const [, finished] = begin(GET);
+		const [, failed] = begin(GET);
+		const [aborted] = begin(GET);
+		const [stream, events] = begin(GET);
+		events.say(STREAM + EVENT);
+		run.endTurn();
+		await run.plane.obey({ kind: "state", state: "announcing" });
+		await run.plane.obey({ kind: "state", state: "draining" });
+		assert.equal(run.counters.get(CELL.LEAVING_IN_FLIGHT), 4);
+		assertAddsUp(run);
+		finished.say(LAST_OK);
+		failed.say("HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\nhalf");
+		failed.hangUp();
+		aborted.close();
+		const [, served] = begin(GET);
+		served.say(LAST_OK);
+		const [, upgraded] = begin(UPGRADE);
+		upgraded.say(SWITCHED);
+		run.client("GET / HTTP/9.9\r\n\r\n");
+		run.client("GET / HTTP/1.1\r\nhost: a\r\nuser-agent: kube-probe/1.36\r\n\r\n");
+		await run.plane.obey({ kind: "closeStreams" });
+		run.endTurn();
+		assert.match(stream.text, /data: 1\n\n\r\n$/, "without the last chunk: it must not look whole");
+		assert.deepEqual([stream.isEnded, stream.ending], [true, undefined], "and with FIN: what was sent arrives");
+		assert.equal(events.ending, "reset", "the app feels it");
+		const [left] = begin(GET);
+		run.endTurn();
+		assertAddsUp(run);
+		run.plane.stop();
+		assert.equal(left.ending, "reset");
+		assertAddsUp(run);
+		const outcomes = {
+			arrived: CELL.LEAVING_ARRIVED,
+			finished: CELL.LEAVING_FINISHED,
+			served: CELL.LEAVING_SERVED,
+			cut: CELL.LEAVING_CUT,
+			refused: CELL.LEAVING_REFUSED,
+			failed: CELL.LEAVING_FAILED,
+			aborted: CELL.LEAVING_ABORTED,
+			streamsClosed: CELL.LEAVING_STREAMS_CLOSED,
+			upgraded: CELL.LEAVING_UPGRADED,
+		};
+		assert.deepEqual(
+			Object.fromEntries(Object.entries(outcomes).map(([name, cell]) => [name, run.counters.get(cell)])),
+			{ arrived: 4, finished: 1, served: 1, cut: 1, refused: 1, failed: 1, aborted: 1, streamsClosed: 1, upgraded: 1 },
+		);
+		assert.equal(run.counters.get(CELL.EVENT_STREAMS), 0);
+	});
+
+	test("an event stream that only the end of the connection delimits is reset, and one that has not begun is left alone", async () => {
+		const run = new HandPlane();
+		const old = run.client("GET / HTTP/1.0\r\n\r\n");
+		run.app.open();
+		run.app.say("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n");
+		const waiting = run.client(GET);
+		run.app.open();
+		await run.plane.obey({ kind: "state", state: "draining" });
+		await run.plane.obey({ kind: "closeStreams" });
+		run.endTurn();
+		assert.equal(old.ending, "reset");
+		assert.deepEqual([waiting.ending, waiting.isEnded], [undefined, false]);
+		assert.equal(run.counters.get(CELL.LEAVING_STREAMS_CLOSED), 1);
+		assertAddsUp(run);
 	});
 
 	test("what is left is cut by stop, and that is told", async () => {
@@ -389,7 +520,8 @@ describe("leaving", () => {
 		run.client();
 		run.app.open();
 		await run.plane.obey({ kind: "stop" });
-		assert.deepEqual(run.messages.at(-1), { kind: "stopped", cut: 1 });
+		assert.deepEqual(run.messages.at(-1), { kind: "stopped" });
+		assert.equal(run.counters.get(CELL.CUT), 1);
 		assert.equal(busy.ending, "reset");
 		assert.equal(run.app.ending, "reset");
 		assert.deepEqual(run.ending(), ["drain_cut", "drain", true]);

@@ -1,5 +1,5 @@
 import { CELL, type Counters } from "../bridge/counters.ts";
-import { type EndedBy, FLAG_OPAQUE, FLAG_PROBE, FLAG_TUNNEL } from "../bridge/exchange-record.ts";
+import { type EndedBy, FLAG_EVENT_STREAM, FLAG_OPAQUE, FLAG_PROBE, FLAG_TUNNEL } from "../bridge/exchange-record.ts";
 import type { InboundSettings, Settings } from "../config/settings.ts";
 import type { Answers } from "../exchange/answers.ts";
 import type { Exchange, ExchangePool } from "../exchange/exchange.ts";
@@ -38,6 +38,8 @@ export interface ConnectionParts {
 	readonly finish: (x: Exchange) => void;
 	/** The exchange has become a tunnel, which is not in flight: nobody waits for its end. */
 	readonly tunnelled: (x: Exchange) => void;
+	/** Bytes of a request have come on a connection that was closed because it was idle. */
+	readonly refusedUnread: () => void;
 	/** A mistake of ours was caught: counted and told. The exchange and its connection are ended by who caught it. */
 	readonly mistake: (error: unknown) => void;
 	/** Whether the agent is leaving: each answer is then the connection's last. */
@@ -120,6 +122,10 @@ export class Http1Connection implements ResponseTaker {
 	#peerEnded = false;
 	#weEnded = false;
 	#lingered = 0;
+	/** Monotonic ms since which nothing has been asked. */
+	#idleSinceMs: number;
+	/** Closed because it was idle, and nothing has come since. */
+	#wasIdle = false;
 	/** What of an HTTP/2 preface has come on a connection that has said nothing else; `null`: it has said something else. */
 	#preface: Buffer | null | undefined;
 
@@ -137,6 +143,7 @@ export class Http1Connection implements ResponseTaker {
 		this.#onClosed = onClosed;
 		this.#protocol = parts.settings.inbound[inbound]?.protocol ?? "auto";
 		this.#openedMs = parts.clock.monotonicMs();
+		this.#idleSinceMs = this.#openedMs;
 		this.#deadlineMs = this.#openedMs + parts.settings.timeouts.idleMs;
 		socket.on("data", (bytes) => this.receive(bytes));
 		socket.on("end", () => {
@@ -175,10 +182,6 @@ export class Http1Connection implements ResponseTaker {
 		if (!request.begin(x, this, first, false) && this.#x === x) this.#pause();
 	}
 
-	get isIdle(): boolean {
-		return this.#state === "idle" && !this.#peerEnded;
-	}
-
 	/** Bytes from the client. */
 	receive(bytes: Buffer): void {
 		this.#parts.clock.turn();
@@ -189,16 +192,46 @@ export class Http1Connection implements ResponseTaker {
 		}
 	}
 
-	/** Closes an idle connection: FIN, then what a client may just have been sending is discarded. */
-	closeIdle(): void {
-		if (this.#state === "idle") this.#linger();
+	/**
+	 * Closes the connection when it has been idle since before `beforeMs` (monotonic): FIN, then what a client may just have been sending is discarded
+	 * and counted as refused. One that was opened or answered since may bring its request at any moment, and stays. Returns whether it was closed.
+	 */
+	closeIdle(beforeMs: number): boolean {
+		const hasBytes = this.#preface !== undefined && this.#preface !== null;
+		if (this.#state !== "idle" || this.#peerEnded || hasBytes || this.#idleSinceMs > beforeMs) return false;
+		this.#wasIdle = true;
+		this.#linger();
+		return true;
 	}
 
-	/** The agent stops: what is left is cut. Returns whether an exchange was. */
-	cut(): boolean {
-		const hadExchange = this.#x !== undefined;
+	/**
+	 * Ends an event stream whose share of the drain is over. Never by what would make it look whole: without the last chunk, and with a
+	 * reset where only the end of the connection could tell.
+	 */
+	closeStream(): void {
+		const x = this.#x;
+		if (x === undefined || this.#state !== "exchange" || !this.#responseBegan || (x.flags & FLAG_EVENT_STREAM) === 0)
+			return;
+		try {
+			if (x.minorVersion === 0) {
+				this.#end(FAULTS.drain_stream_closed, "drain");
+				return;
+			}
+			const request = this.#request;
+			this.#request = undefined;
+			request?.abandon();
+			x.isCut = true;
+			x.fail(FAULTS.drain_stream_closed, "drain");
+			this.#finish();
+			this.#linger();
+		} catch (error) {
+			this.#onMistake(error);
+		}
+	}
+
+	/** The agent stops: what is left is cut. */
+	cut(): void {
 		this.#end(FAULTS.drain_cut, "drain");
-		return hadExchange;
 	}
 
 	/** Refuses the connection before its first request: `limits.connections`. */
@@ -289,6 +322,10 @@ export class Http1Connection implements ResponseTaker {
 				break;
 			}
 			case "linger":
+				if (this.#wasIdle) {
+					this.#wasIdle = false;
+					this.#parts.refusedUnread();
+				}
 				this.#lingered += bytes.length;
 				// Not closed: its answer would be lost on its way. A client that reads no answer before it has sent all waits for the deadline.
 				if (this.#lingered > this.#parts.settings.limits.lingerBytesMax) this.#pause();
@@ -402,8 +439,13 @@ export class Http1Connection implements ResponseTaker {
 	#notBegun(x: Exchange): void {
 		this.#x = undefined;
 		this.#parts.exchanges.give(x);
+		this.#becomeIdle();
+	}
+
+	#becomeIdle(): void {
 		this.#state = "idle";
-		this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.idleMs;
+		this.#idleSinceMs = this.#parts.clock.monotonicMs();
+		this.#deadlineMs = this.#idleSinceMs + this.#parts.settings.timeouts.idleMs;
 	}
 
 	/** Appends to the unfinished head, in a buffer that doubles: however small the pieces, copying stays linear. */
@@ -805,8 +847,7 @@ export class Http1Connection implements ResponseTaker {
 			this.#linger();
 			return;
 		}
-		this.#state = "idle";
-		this.#deadlineMs = this.#parts.clock.monotonicMs() + this.#parts.settings.timeouts.idleMs;
+		this.#becomeIdle();
 		// Who does not take answers gets no more of them: the next request waits until the last answer has gone.
 		if (this.#isBlocked) this.#pause();
 		else this.#goOn();

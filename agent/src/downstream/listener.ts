@@ -1,10 +1,11 @@
-import { lstatSync, unlinkSync } from "node:fs";
-import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { CELL } from "../bridge/counters.ts";
-import type { Address, InboundSettings } from "../config/settings.ts";
+import { listenOptions } from "../config/address.ts";
+import type { InboundSettings } from "../config/settings.ts";
 import { Peer } from "../exchange/forwarded.ts";
-import { type ByteStream, errorCode, reset } from "../foundation/byte-stream.ts";
+import { type ByteStream, reset } from "../foundation/byte-stream.ts";
 import { FAULTS } from "../foundation/fault.ts";
+import { removeStaleSocket } from "../foundation/stale-socket.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { type ConnectionParts, Http1Connection } from "./http1-connection.ts";
 import { ProxyHeader } from "./proxy-header.ts";
@@ -42,7 +43,7 @@ export class Listener {
 	/** Binds and accepts. Resolves with the port (0 for a Unix socket); rejects with the system's error. */
 	async listen(reusePort: boolean): Promise<number> {
 		const { listen } = this.#settings;
-		if (listen.kind === "unix") await removeStale(listen.path);
+		if (listen.kind === "unix") await removeStaleSocket(listen.path);
 		const server = createServer(
 			{
 				pauseOnConnect: true,
@@ -56,7 +57,7 @@ export class Listener {
 		this.#server = server;
 		return new Promise((resolve, reject) => {
 			server.once("error", reject);
-			server.listen({ ...bindOptions(listen), backlog: BACKLOG, reusePort }, () => {
+			server.listen({ ...listenOptions(listen), backlog: BACKLOG, reusePort }, () => {
 				server.off("error", reject);
 				// Errors of accepting (EMFILE) do not end a listener: libuv waits and tries again.
 				server.on("error", () => undefined);
@@ -104,25 +105,25 @@ export class Listener {
 		for (const header of this.#headers) header.expire(nowMs);
 	}
 
-	/** Closes connections that have no request. Returns how many there were. */
-	closeIdle(): number {
-		let closed = 0;
+	/** Closes connections that have had no request for `idleMs`. */
+	closeIdle(idleMs: number): void {
+		const beforeMs = this.#parts.clock.monotonicMs() - idleMs;
 		for (const connection of this.#connections) {
-			if (!connection.isIdle) continue;
-			connection.closeIdle();
-			closed++;
+			if (connection.closeIdle(beforeMs)) this.#parts.counters.add(CELL.IDLE_CLOSED, 1);
 		}
-		return closed;
 	}
 
-	/** Accepts no more and cuts what is left. Returns how many exchanges were cut. */
-	stop(): number {
+	/** Ends the event streams: their share of the drain's budget is over. */
+	closeStreams(): void {
+		for (const connection of this.#connections) connection.closeStream();
+	}
+
+	/** Accepts no more and cuts what is left. */
+	stop(): void {
 		this.#server?.close();
 		this.#server = undefined;
-		let cut = 0;
 		for (const header of this.#headers) header.cut();
-		for (const connection of this.#connections) if (connection.cut()) cut++;
-		return cut;
+		for (const connection of this.#connections) connection.cut();
 	}
 
 	#accept(accepted: Socket): void {
@@ -145,22 +146,3 @@ export class Listener {
 		this.#headers.add(header);
 	}
 }
-
-/** A process that was killed leaves its Unix socket behind, and nobody could bind there again: it goes when nobody listens on it. */
-const removeStale = (path: string): Promise<void> =>
-	new Promise((resolve) => {
-		const probe = createConnection({ path });
-		probe.once("connect", () => probe.destroy());
-		probe.once("error", (error) => {
-			// A file that is no socket refuses as well; it is somebody's, and binding says that it is in the way.
-			if (errorCode(error) === "ECONNREFUSED" && lstatSync(path, { throwIfNoEntry: false })?.isSocket())
-				unlinkSync(path);
-		});
-		probe.once("close", () => resolve());
-	});
-
-const bindOptions = (address: Address) => {
-	if (address.kind === "unix") return { path: address.path };
-	// Without a host Node binds `::`, which takes both families where the system has IPv6, and 0.0.0.0 where it has not.
-	return address.host === undefined ? { port: address.port } : { host: address.host, port: address.port };
-};

@@ -81,6 +81,8 @@ export class Exchange implements ExchangeFacts {
 	isCounted = false;
 	/** Whether it has been counted as arrived: a malformed head is no less a request that came. */
 	hasArrived = false;
+	/** Whether it arrived when we had said that we leave. */
+	arrivedLeaving = false;
 	/** New value of Max-Forwards; −1: leave it. */
 	maxForwards = -1;
 	/** Whether it ended without an answer sent whole. */
@@ -147,6 +149,7 @@ export class Exchange implements ExchangeFacts {
 		this.isAnsweredHere = false;
 		this.isCounted = false;
 		this.hasArrived = false;
+		this.arrivedLeaving = false;
 		this.maxForwards = -1;
 		this.isCut = false;
 		this.linesEnd = 0;

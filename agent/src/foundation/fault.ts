@@ -102,6 +102,7 @@ const rows = {
 	in_flight_exceeded: own(503, "There are more exchanges in flight than limits.inFlight.", false),
 	buffer_exceeded: own(503, "The byte budget limits.buffered is used up."),
 	drain_cut: own(0, "The agent stopped before the exchange was over."),
+	drain_stream_closed: own(0, "The event stream was closed because the pod goes away; its client connects anew."),
 	internal: own(500, "The agent made a mistake; its log has the details."),
 	// The app.
 	app_refused: app(502, "The app does not accept connections."),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { stopBudget } from "./budget.ts";
+import { agentStopBudget, stopBudget } from "./budget.ts";
 
 test("the default grace period of 30 s gives the drain 18 s", () => {
 	assert.deepEqual(stopBudget({ graceMs: 30_000, appStopMs: 10_000, agentStopMs: 2_000 }), {
@@ -29,4 +29,12 @@ test("the parts never reach beyond the grace period, and none is negative", () =
 			assert.ok(budget.appStopMs <= graceMs / 3);
 		}),
 	);
+});
+
+test("the agent's own stop is over within 1.5 s, last lines included, however much it could have", () => {
+	const of = (agentStopMs: number) => agentStopBudget({ drainMs: 0, appStopMs: 0, agentStopMs });
+	assert.deepEqual(of(2_000), { partsMs: 1_000, linesMs: 500 });
+	assert.deepEqual(of(60_000), { partsMs: 1_000, linesMs: 500 });
+	assert.deepEqual(of(300), { partsMs: 200, linesMs: 100 });
+	assert.deepEqual(of(0), { partsMs: 0, linesMs: 0 });
 });

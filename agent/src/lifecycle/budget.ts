@@ -10,6 +10,15 @@ export interface StopBudget {
 	readonly agentStopMs: number;
 }
 
+/** Whatever `drain.agentStop` allows: the kubelet's floor for a container whose time is up is 2 s, of which the last lines want some. */
+const FLUSHED_MS = 1_500;
+
+/** How the agent's own stop is split: its parts with all that they flush, then the last lines. Both within 1.5 s. */
+export function agentStopBudget({ agentStopMs }: StopBudget): { readonly partsMs: number; readonly linesMs: number } {
+	const allMs = Math.min(agentStopMs, FLUSHED_MS);
+	return { partsMs: (allMs * 2) / 3, linesMs: allMs / 3 };
+}
+
 /**
  * `drain = grace − app's stop − agent's stop`. The app gets what is configured but at most a third of the grace period, so that a
  * short grace period still leaves time to drain. Parts that do not fit shrink to 0 rather than reach beyond the grace period.

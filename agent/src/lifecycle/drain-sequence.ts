@@ -9,22 +9,37 @@ import type { LifecycleState, MoveReason } from "./state.ts";
 /**
  * The drain: from the first reason to leave to the moment when the app may be stopped.
  *
- *   waiting ──begin──► announcing ──minimum over──► draining ──idle, or out of time──► over
- *      └──────────────────────┴────────── endNow ──────┴──────────────────────────────►▲
+ *   waiting ──begin──► announcing ──minimum over──► draining ──nothing left, and quiet──► closing ──still nothing──► over
+ *      │                   │                          ▲  │                                 │  │                       ▲
+ *      │                   │                          │  │                                 │  │                       │
+ *      │                   │                          └──┼──────── a request came ─────────┘  │                       │
+ *      └───────────────────┴─────────────────────────────┴──── out of time, or endNow ────────┴───────────────────────┘
  *
- * announcing: readiness says 503, answers end their connections, everything is served. draining: the same, and the drain ends as
- * soon as nothing is in flight, nobody holds it (`Drain.enter`) and no request has arrived for the quiet time. It watches the
- * traffic from the beginning, so that quiet which began while announcing counts. Both end when the budget does. An app that is
- * gone has nothing to wait for but the answers that tell the clients so: no announcement, no quiet time, a short limit.
+ * announcing: readiness says 503, answers end their connections, everything is served. draining: the same, until nothing is in flight, nobody
+ * holds it (`Drain.enter`: a lease), no socket is left that came past us, and no request has arrived for the quiet time. It
+ * watches the traffic from the beginning, so that quiet which began while announcing counts. closing: connections that are idle are closed, and whatever
+ * arrives in that moment sends it back to draining.
  *
- * Whatever wants the agent to leave calls `begin`, as often as it likes: there is one drain. It looks at the traffic in short steps,
- * synchronously and without I/O; it stops nothing itself: it moves the state and the `Drain`, and others follow these.
+ * The quiet time follows the traffic: three times the mean gap between requests, as it was in the minute before and as it is among the last that came while
+ * leaving, whichever is longer (who learns late that we leave comes seldom), within `quietMinMs` and `quietMaxMs`.
+ *
+ * Event streams have a budget of their own; then they are closed. Tunnels and opaque connections hold nothing. An app that is gone has nothing to wait
+ * for but the answers that tell the clients so; nor has an agent that has made a mistake much time (`hurry`): no announcement, no quiet time, a short limit.
+ *
+ * Whatever wants the agent to leave calls `begin`, as often as it likes: there is one drain, with one deadline. It looks at the traffic in short steps,
+ * synchronously and without I/O; it stops nothing itself: it moves the state and the `Drain`, and asks for connections to be closed.
  */
 export interface DrainReading {
-	/** Exchanges that have begun and are not over, probes not counted. */
+	/** Exchanges that have begun and are not over; probes, tunnels and event streams not counted. */
 	inFlight(): number;
+	/** Event streams that are open. */
+	streams(): number;
 	/** Requests that have ever arrived, probes not counted; only ever grows. */
 	arrived(): number;
+	/** Mean gap between the requests of the last minute, ms; `undefined` when none came. */
+	meanGapMs(): number | undefined;
+	/** Sockets of the app that came past us and are waited for. */
+	bypass(): number;
 }
 
 export interface DrainPlan {
@@ -32,8 +47,18 @@ export interface DrainPlan {
 	readonly budgetMs: number;
 	/** Shortest announcement. 0 where no load balancer has to learn that we leave: `outrigger run`. */
 	readonly announceMinMs: number;
-	/** How long no request may have arrived. */
-	readonly quietMs: number;
+	/** How long no request may have arrived, at least and at most. */
+	readonly quietMinMs: number;
+	readonly quietMaxMs: number;
+	/** How long event streams are left alone, from `begin`. */
+	readonly streamsMs: number;
+}
+
+/** What a drain asks the data threads for. */
+export interface DrainActs {
+	/** Close the connections that have been idle for so long. */
+	closeIdle(idleMs: number): void;
+	closeStreams(): void;
 }
 
 /** Stop without a drain, or in the middle of one: a native sidecar's SIGTERM, a second signal, a fault of our own, a test. */
@@ -43,12 +68,31 @@ export type DrainEnd = "idle" | "deadline" | "app_gone" | StopReason;
 export interface DrainOutcome {
 	readonly startedBy: MoveReason;
 	readonly ended: DrainEnd;
-	/** Exchanges that were in flight at the end, and so are cut. */
-	readonly cut: number;
-	/** Requests that arrived after the drain had begun, and were served. */
+	/** Exchanges, event streams included, that were in flight at the end: the app's stop ends them, or ours. */
+	readonly left: number;
+	/** Requests that arrived after the drain had begun. */
 	readonly arrivedWhileLeaving: number;
+	/** The time that all of it had, ms. */
+	readonly budgetMs: number;
 	readonly announcedMs: number;
 	readonly drainedMs: number;
+	/** How long nobody had to come, ms. */
+	readonly quietMs: number;
+	/** Who held the drain at its end. */
+	readonly leases: number;
+	/** Sockets that came past us: most that were seen at a time, and those that were left. */
+	readonly bypassSeen: number;
+	readonly bypassLeft: number;
+}
+
+/** What a drain that is under way still waits for. */
+export interface DrainProgress {
+	readonly startedBy: MoveReason;
+	readonly phase: "announcing" | "draining" | "closing" | "over";
+	/** Milliseconds left. */
+	readonly remainingMs: number;
+	/** In words: `2 exchanges in flight`. */
+	readonly waitingFor: readonly string[];
 }
 
 export interface DrainParts {
@@ -56,6 +100,7 @@ export interface DrainParts {
 	readonly drain: Drain;
 	readonly reading: DrainReading;
 	readonly plan: DrainPlan;
+	readonly acts: DrainActs;
 	readonly clock: Clock;
 	readonly scheduler: Scheduler;
 	readonly log: Logger;
@@ -63,26 +108,45 @@ export interface DrainParts {
 
 /** How often the counters are looked at: the most by which a drain lasts longer than it must. */
 export const LOOK_MS = 20;
-/** What the clients of an app that is gone get, to receive the answers that say so. */
-export const APP_GONE_MS = 1_000;
+/** What the clients of an app that is gone get, to receive the answers that say so; and what is in flight when the agent has made a mistake. */
+export const HURRY_MS = 1_000;
+/** From closing idle connections to believing that nobody was just sending on one. */
+export const CLOSING_MS = 100;
+/** Between two askings to close streams: one may begin after the first. */
+const STREAMS_AGAIN_MS = 250;
+/** Quiet is so many mean gaps without a request. */
+const QUIET_GAPS = 3;
+/** Arrivals while leaving of which the mean gap is taken: so many at most, and not of fewer. */
+const LAST_ARRIVALS_MAX = 5;
+const LAST_ARRIVALS_MIN = 3;
 
 type Phase =
 	| { readonly at: "waiting" }
 	| { readonly at: "announcing"; readonly untilMs: number }
-	| { readonly at: "draining"; readonly sinceMs: number }
+	| { readonly at: "draining" }
+	| { readonly at: "closing"; readonly untilMs: number; readonly arrived: number }
 	| { readonly at: "over"; readonly outcome: DrainOutcome };
+
+const WAITING: Phase = { at: "waiting" };
+const DRAINING: Phase = { at: "draining" };
 
 export class DrainSequence {
 	readonly #parts: DrainParts;
 	readonly #over = Promise.withResolvers<DrainOutcome>();
-	#phase: Phase = { at: "waiting" };
+	#phase: Phase = WAITING;
 	#startedBy: MoveReason = "asked";
 	#deadline: Deadline;
 	#beganMs = 0;
+	#drainingSinceMs: number | undefined;
 	#arrivedAtBegin = 0;
 	#arrivedSeen = 0;
 	#lastArrivalMs = 0;
-	#isAppGone = false;
+	/** Monotonic ms of the last looks that saw somebody arrive, and how many had arrived by then. */
+	#lastArrivals: { readonly atMs: number; readonly arrived: number }[] = [];
+	#gapBeforeMs: number | undefined;
+	#hurriedBy: "app_gone" | "fault" | undefined;
+	#bypassSeen = 0;
+	#streamsAskedMs = Number.NEGATIVE_INFINITY;
 	#cancelLook: Cancel | undefined;
 
 	constructor(parts: DrainParts) {
@@ -94,6 +158,33 @@ export class DrainSequence {
 		return this.#phase.at !== "waiting";
 	}
 
+	/** Resolves when the drain is over, whoever begins it; never rejects. */
+	get over(): Promise<DrainOutcome> {
+		return this.#over.promise;
+	}
+
+	/** The outcome once it is over. */
+	get outcome(): DrainOutcome | undefined {
+		return this.#phase.at === "over" ? this.#phase.outcome : undefined;
+	}
+
+	/** By when it is over; `undefined` until it has begun. */
+	get deadline(): Deadline | undefined {
+		return this.hasBegun ? this.#deadline : undefined;
+	}
+
+	/** `undefined` until it has begun. */
+	progress(): DrainProgress | undefined {
+		const phase = this.#phase;
+		if (phase.at === "waiting") return undefined;
+		return {
+			startedBy: this.#startedBy,
+			phase: phase.at,
+			remainingMs: phase.at === "over" ? 0 : this.#deadline.remainingMs(),
+			waitingFor: phase.at === "over" ? [] : this.#waitingFor(phase),
+		};
+	}
+
 	/** Begins the drain, or joins the one that has begun. Resolves when it is over; never rejects. */
 	begin(startedBy: MoveReason): Promise<DrainOutcome> {
 		if (this.#phase.at !== "waiting") return this.#over.promise;
@@ -103,6 +194,7 @@ export class DrainSequence {
 		this.#lastArrivalMs = this.#beganMs;
 		this.#arrivedAtBegin = reading.arrived();
 		this.#arrivedSeen = this.#arrivedAtBegin;
+		this.#gapBeforeMs = reading.meanGapMs();
 		this.#deadline = Deadline.after(clock, plan.budgetMs);
 		if (!state.canMoveTo("announcing")) {
 			this.#finish("fault"); // somebody has stopped the agent without a drain
@@ -112,7 +204,9 @@ export class DrainSequence {
 		log.info("the drain begins", {
 			reason: startedBy,
 			in_flight: reading.inFlight(),
+			streams: reading.streams(),
 			budget_ms: Math.round(plan.budgetMs),
+			quiet_ms: Math.round(this.#quietMs()),
 		});
 		state.set({ at: "announcing", deadline: this.#deadline }, startedBy);
 		drain.move("leaving", this.#deadline);
@@ -121,12 +215,15 @@ export class DrainSequence {
 		return this.#over.promise;
 	}
 
-	/** The app's process has ended, or its port refuses while we leave. Begins a drain if there is none. */
-	appGone(): Promise<DrainOutcome> {
-		this.#isAppGone = true;
-		const over = this.begin("app_gone");
+	/**
+	 * Nothing is announced and nobody waited for any more but what is in flight, and that for a second: the app is gone (its process has ended, or nobody
+	 * listens at its port while we leave), or the agent has made a mistake and ends. Begins a drain if there is none.
+	 */
+	hurry(why: "app_gone" | "fault"): Promise<DrainOutcome> {
+		this.#hurriedBy ??= why;
+		const over = this.begin(why);
 		if (this.#phase.at !== "over") {
-			this.#deadline = this.#deadline.within(APP_GONE_MS);
+			this.#deadline = this.#deadline.within(HURRY_MS);
 			this.#look();
 		}
 		return over;
@@ -149,75 +246,142 @@ export class DrainSequence {
 	}
 
 	#look(): void {
-		const { clock, plan, state, drain, reading } = this.#parts;
+		const { state, drain, acts, clock } = this.#parts;
 		const nowMs = clock.monotonicMs();
-		const arrived = reading.arrived();
-		if (arrived !== this.#arrivedSeen) {
-			this.#arrivedSeen = arrived;
-			this.#lastArrivalMs = nowMs;
+		this.#noteArrivals(nowMs);
+		this.#bypassSeen = Math.max(this.#bypassSeen, this.#parts.reading.bypass());
+		const phase = this.#phase;
+		if (phase.at === "waiting" || phase.at === "over") return;
+		if (state.isStopping) {
+			this.#finish("fault"); // somebody has stopped the agent past us
+			return;
 		}
 		const isOutOfTime = this.#deadline.remainingMs() === 0;
-		const phase = this.#phase;
+		this.#endStreams(nowMs);
 		switch (phase.at) {
-			case "waiting":
-			case "over":
-				break;
 			case "announcing":
-				if (state.isStopping) this.#finish("fault");
-				else if (nowMs < phase.untilMs && !this.#isAppGone && !isOutOfTime) this.#lookLater();
-				else {
-					this.#phase = { at: "draining", sinceMs: nowMs };
-					state.set({ at: "draining", deadline: this.#deadline }, this.#isAppGone ? "app_gone" : "announced");
-					drain.move("finishing");
-					this.#look(); // it may be over already
+				if (nowMs < phase.untilMs && this.#hurriedBy === undefined && !isOutOfTime) break;
+				this.#phase = DRAINING;
+				this.#drainingSinceMs = nowMs;
+				state.set({ at: "draining", deadline: this.#deadline }, this.#hurriedBy ?? "announced");
+				drain.move("finishing");
+				this.#look(); // it may be over already
+				return;
+			case "draining":
+				if (!this.#isEmpty() || !this.#isQuiet(nowMs)) {
+					if (!isOutOfTime) break;
+					this.#finish("deadline");
+					return;
+				}
+				acts.closeIdle(this.#quietMs());
+				if (this.#hurriedBy !== undefined || isOutOfTime) {
+					this.#finish(this.#hurriedBy ?? "idle");
+					return;
+				}
+				this.#phase = { at: "closing", untilMs: nowMs + CLOSING_MS, arrived: this.#arrivedSeen };
+				break;
+			case "closing":
+				if (this.#arrivedSeen !== phase.arrived || !this.#isEmpty()) this.#phase = DRAINING;
+				else if (nowMs >= phase.untilMs || isOutOfTime) {
+					this.#finish(this.#hurriedBy ?? "idle");
+					return;
 				}
 				break;
-			case "draining": {
-				const isEmpty = reading.inFlight() === 0 && drain.inHand === 0;
-				const isQuiet = this.#isAppGone || nowMs - this.#lastArrivalMs >= plan.quietMs;
-				if (state.isStopping) this.#finish("fault");
-				else if (isEmpty && isQuiet) this.#finish(this.#isAppGone ? "app_gone" : "idle");
-				else if (isOutOfTime) this.#finish("deadline");
-				else this.#lookLater();
-				break;
-			}
 			default:
 				unreachable(phase);
 		}
+		this.#lookLater();
+	}
+
+	#noteArrivals(nowMs: number): void {
+		const arrived = this.#parts.reading.arrived();
+		if (arrived === this.#arrivedSeen) return;
+		this.#arrivedSeen = arrived;
+		this.#lastArrivalMs = nowMs;
+		this.#lastArrivals.push({ atMs: nowMs, arrived });
+		if (this.#lastArrivals.length > LAST_ARRIVALS_MAX) this.#lastArrivals.shift();
+	}
+
+	#endStreams(nowMs: number): void {
+		const { reading, plan, acts } = this.#parts;
+		if (reading.streams() === 0) return;
+		if (this.#hurriedBy === undefined && nowMs - this.#beganMs < plan.streamsMs) return;
+		if (nowMs - this.#streamsAskedMs < STREAMS_AGAIN_MS) return;
+		this.#streamsAskedMs = nowMs;
+		acts.closeStreams();
+	}
+
+	#isEmpty(): boolean {
+		const { reading, drain } = this.#parts;
+		if (reading.inFlight() > 0 || reading.streams() > 0) return false;
+		// A lease and a socket past us are for an app that still works, and an agent that does.
+		return this.#hurriedBy !== undefined || (drain.inHand === 0 && reading.bypass() === 0);
+	}
+
+	#isQuiet(nowMs: number): boolean {
+		return this.#hurriedBy !== undefined || nowMs - this.#lastArrivalMs >= this.#quietMs();
+	}
+
+	#quietMs(): number {
+		const { quietMinMs, quietMaxMs } = this.#parts.plan;
+		const gapMs = Math.max(this.#gapBeforeMs ?? 0, this.#gapNowMs());
+		return Math.min(quietMaxMs, Math.max(quietMinMs, QUIET_GAPS * gapMs));
+	}
+
+	/** Mean gap among the last arrivals since we leave, ms; 0 while there are too few. */
+	#gapNowMs(): number {
+		const first = this.#lastArrivals[0];
+		const last = this.#lastArrivals.at(-1);
+		if (first === undefined || last === undefined || this.#lastArrivals.length < LAST_ARRIVALS_MIN) return 0;
+		return (last.atMs - first.atMs) / (last.arrived - first.arrived);
+	}
+
+	#waitingFor(phase: Phase): readonly string[] {
+		const { reading, drain, plan, clock } = this.#parts;
+		const nowMs = clock.monotonicMs();
+		const quietLeftMs = this.#isQuiet(nowMs) ? 0 : this.#lastArrivalMs + this.#quietMs() - nowMs;
+		return [
+			...(phase.at === "announcing" ? [`the announcement: ${seconds(phase.untilMs - nowMs)} more`] : []),
+			...counted(reading.inFlight(), "exchange in flight", "exchanges in flight"),
+			...counted(reading.streams(), "event stream", "event streams").map(
+				(text) => `${text}, closed in ${seconds(this.#beganMs + plan.streamsMs - nowMs)}`,
+			),
+			...counted(drain.inHand, "lease", "leases"),
+			...counted(reading.bypass(), "connection that came past us", "connections that came past us"),
+			...(quietLeftMs > 0 ? [`${seconds(quietLeftMs)} more without a request`] : []),
+		];
 	}
 
 	#finish(ended: DrainEnd): void {
-		const { clock, state, drain, reading, log } = this.#parts;
+		const { clock, state, drain, reading, plan } = this.#parts;
 		this.#cancelLook?.();
 		this.#cancelLook = undefined;
 		const nowMs = clock.monotonicMs();
-		const drainingSinceMs = this.#phase.at === "draining" ? this.#phase.sinceMs : nowMs;
+		const drainingSinceMs = this.#drainingSinceMs ?? nowMs;
 		const outcome: DrainOutcome = {
 			startedBy: this.#startedBy,
 			ended,
-			cut: reading.inFlight(),
+			left: reading.inFlight() + reading.streams(),
 			arrivedWhileLeaving: reading.arrived() - this.#arrivedAtBegin,
+			budgetMs: plan.budgetMs,
 			announcedMs: drainingSinceMs - this.#beganMs,
 			drainedMs: nowMs - drainingSinceMs,
+			quietMs: this.#quietMs(),
+			leases: drain.inHand,
+			bypassSeen: this.#bypassSeen,
+			bypassLeft: reading.bypass(),
 		};
-		const hadBegun = this.hasBegun;
 		this.#phase = { at: "over", outcome };
 		if (state.canMoveTo("stopping")) state.set({ at: "stopping" }, ended);
 		drain.move("cutting", this.#deadline);
-		const level = outcome.cut > 0 ? "warn" : "info";
-		log[level](hadBegun ? "the drain is over" : "stopping without a drain", {
-			reason: outcome.startedBy,
-			ended,
-			cut: outcome.cut,
-			arrived_while_leaving: outcome.arrivedWhileLeaving,
-			announced_ms: Math.round(outcome.announcedMs),
-			drained_ms: Math.round(outcome.drainedMs),
-		});
 		this.#over.resolve(outcome);
 	}
 }
 
-/** Exit code of an agent that has drained: 0 when everything was finished, 3 when something was cut. */
-export function drainExitCode(outcome: Pick<DrainOutcome, "cut">): 0 | 3 {
-	return outcome.cut > 0 ? 3 : 0;
+function seconds(ms: number): string {
+	return `${(Math.max(0, ms) / 1000).toFixed(1)} s`;
+}
+
+function counted(count: number, one: string, many: string): readonly string[] {
+	return count === 0 ? [] : [`${count} ${count === 1 ? one : many}`];
 }

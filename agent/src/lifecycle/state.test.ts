@@ -97,10 +97,10 @@ test("a subscriber that moves the state is told of its own move after everybody 
 		if (to === "ready") state.set({ at: "unready", why: "app_refuses" }, "app_refuses");
 	});
 	state.subscribe(({ to }) => told.push(`b ${to} (now ${state.at})`));
-	state.set({ at: "ready" }, "app_accepts");
+	state.set({ at: "ready" }, "app_passes");
 	assert.deepEqual(told, ["a ready", "b ready (now unready)", "a unready", "b unready (now unready)"]);
 	assert.deepEqual(state.counts(), [
-		{ from: "starting", to: "ready", reason: "app_accepts", count: 1 },
+		{ from: "starting", to: "ready", reason: "app_passes", count: 1 },
 		{ from: "ready", to: "unready", reason: "app_refuses", count: 1 },
 	]);
 });
@@ -118,7 +118,7 @@ test("a subscriber that throws is counted and logged, and the others are told al
 	state.subscribe(() => {
 		told += 1;
 	});
-	state.set({ at: "ready" }, "app_accepts");
+	state.set({ at: "ready" }, "app_passes");
 	assert.equal(told, 1);
 	assert.equal(state.observerFaults, 2);
 	assert.deepEqual(
@@ -132,7 +132,7 @@ test("who has ended its subscription is not told any more, not even of the move 
 	let end: () => void = () => {};
 	state.subscribe(() => end());
 	end = state.subscribe(() => assert.fail("ended"));
-	state.set({ at: "ready" }, "app_accepts");
+	state.set({ at: "ready" }, "app_passes");
 	assert.equal(state.at, "ready");
 });
 
@@ -143,11 +143,11 @@ test("subscribers that move the state in circles are stopped by the bound, and s
 		for (let turn = 0; turn < 100; turn += 1) {
 			turns += 1;
 			if (state.at === "ready") state.set({ at: "unready", why: "app_refuses" }, "app_refuses");
-			else state.set({ at: "ready" }, "app_accepts");
+			else state.set({ at: "ready" }, "app_passes");
 		}
 		assert.fail(`never here: ${to}`);
 	});
-	state.set({ at: "ready" }, "app_accepts");
+	state.set({ at: "ready" }, "app_passes");
 	assert.ok(state.observerFaults > 0);
 	assert.ok(turns < 1000);
 	const full = new LifecycleState(new ManualClock(), silentLogger);

@@ -14,6 +14,9 @@ import type { Logger } from "../foundation/logger.ts";
  *                   announcing ──► draining ──► stopping ──► stopped
  *                        └───────────────────────▲   (the app is gone, or the budget ended while announcing)
  *
+ * `stopping` begins when the drain is over: the app may be stopped, and what still comes is served while it can answer. From one
+ * `unready` to another: the reason has changed.
+ *
  * `starting` may go to `unready` as well: our parts have started and the app does not accept yet. The agent's own startup
  * never waits for the app. Nothing leads back from `announcing`: who has said that it leaves, leaves.
  *
@@ -33,13 +36,19 @@ export type State =
 
 export type StateName = State["at"];
 
-/** Why the agent does not want traffic although it does not leave. */
-export type UnreadyReason = "app_refuses";
+/**
+ * Why the agent does not want traffic although it does not leave: the app's port is closed; its check fails; it said so (`NotReady`); its container alone
+ * is being restarted; a critical check of something else fails, or a critical report of the app.
+ */
+export const UNREADY_REASONS = ["app_refuses", "app_fails", "app_says", "restarting", "check_fails"] as const;
+export type UnreadyReason = (typeof UNREADY_REASONS)[number];
 
 /** Why a state was left for another. Bounded: each is a value of the label `reason`. */
 export type MoveReason =
-	| "app_accepts"
-	| "app_refuses"
+	| "app_passes"
+	| UnreadyReason
+	| "command"
+	| "contract"
 	| "sigterm"
 	| "sigint"
 	| "sighup"
@@ -75,7 +84,7 @@ export interface MoveCount {
 export const MOVES: Readonly<Record<StateName, readonly StateName[]>> = {
 	starting: ["ready", "unready", "announcing", "stopping"],
 	ready: ["unready", "announcing", "stopping"],
-	unready: ["ready", "announcing", "stopping"],
+	unready: ["ready", "unready", "announcing", "stopping"], // for another reason
 	announcing: ["draining", "stopping"],
 	draining: ["stopping"],
 	stopping: ["stopped"],

@@ -118,7 +118,7 @@ describe("the metrics of exchanges", () => {
 		counters.add(CELL.CUT, 2);
 		counters.add(CELL.BUFFERED_BYTES, 4096);
 		counters.observePhase(CELL.CONNECT_START, 0.2);
-		counters.observeDelay(250, 0, 0);
+		counters.observeDelay(250, 0);
 		const text = await page(all);
 		has(text, 'outrigger_connections{side="downstream"} 4');
 		has(text, 'outrigger_connections{side="upstream"} 0');

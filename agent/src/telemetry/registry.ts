@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { type ExpositionWriter, type FamilyType, type MetricSource, renderLabels } from "./exposition-write.ts";
 
-import { metric } from "./metric-names.ts";
+import { type MetricName, metric } from "./metric-names.ts";
 
 /**
  * What prom-client holds: the agent's process and runtime, and numbers that their owners keep and that are read at a scrape
@@ -23,6 +23,12 @@ export interface PulledMetric {
 	readonly labelNames: readonly string[];
 	/** Calls `set` once per label set. Runs on the control thread and must not wait. */
 	readonly read: (set: SetValue) => void;
+}
+
+/** A family of ours by its name: type, help and labels stand in `metric-names.ts`. */
+export function pulledMetric(name: MetricName, read: PulledMetric["read"]): PulledMetric {
+	const { type, help, labels } = metric(name);
+	return { name, type: type === "counter" ? "counter" : "gauge", help, labelNames: labels, read };
 }
 
 /** Prefix of all that is the agent's own; the app's page may not use it. */
@@ -47,14 +53,7 @@ export class AgentRegistry implements MetricSource {
 
 	/** `outrigger_build_info`. */
 	addBuildInfo(version: string, revision: string, node: string): void {
-		const { name, help, labels } = metric("outrigger_build_info");
-		this.add({
-			name,
-			type: "gauge",
-			help,
-			labelNames: labels,
-			read: (set) => set({ version, revision, node }, 1),
-		});
+		this.add(pulledMetric("outrigger_build_info", (set) => set({ version, revision, node }, 1)));
 	}
 
 	async writeMetrics(out: ExpositionWriter): Promise<void> {

@@ -196,7 +196,7 @@ export const simulate = (seed: number, tell?: (line: string) => void): Simulatio
 	if (!isCalm && dice.chance(0.1)) {
 		world.after(dice.random() * 2_000, () => {
 			void plane.obey({ kind: "state", state: "draining" });
-			void plane.obey({ kind: "closeIdle" });
+			void plane.obey({ kind: "closeIdle", idleMs: 0 });
 		});
 	}
 	if (!isCalm && dice.chance(0.05)) world.after(dice.random() * 2_000, () => plane.stop());

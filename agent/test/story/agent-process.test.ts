@@ -76,8 +76,7 @@ test("SIGTERM: what is in flight is finished, idle connections end, new ones are
 	busy.write(GET.replace("/", "/slow"));
 	await eventually(() => app.wires.some((wire) => wire.receivedBytes > 0 && wire.unread.length === 0), "the requests");
 	agent.child.kill("SIGTERM");
-	assert.ok((await idle.rest()).isClean);
-	idle.end();
+	await agent.isNotReady();
 	await using late = await connect(agent.port);
 	late.write(GET.replace("/", "/late"));
 	const served = await late.response();
@@ -90,6 +89,7 @@ test("SIGTERM: what is in flight is finished, idle connections end, new ones are
 	assert.equal(response.body.toString(), "/slow");
 	assert.equal(field(response, "connection"), "close");
 	busy.end();
+	assert.ok((await idle.rest()).isClean, "idle connections end last");
 	assert.equal((await agent.exit).code, 0);
 });
 

@@ -72,6 +72,11 @@ export class AgentProcess implements AsyncDisposable {
 		return { status: answer.status, text: await answer.text() };
 	}
 
+	/** Resolves when it says that no traffic should come. */
+	async isNotReady(): Promise<void> {
+		while ((await this.ops("/readyz")).status !== 503) await new Promise((resolve) => setTimeout(resolve, 5));
+	}
+
 	/** The sum of all samples of a family whose labels hold `having`. */
 	async metric(name: string, having = ""): Promise<number> {
 		const { text } = await this.ops("/metrics");
@@ -109,6 +114,8 @@ export const startProcess = async (appPort: number, options: AgentProcessOptions
 		"routes.openapi": "none",
 		"drain.announceMin": "0s",
 		"drain.quietMin": "0s",
+		"drain.quietMax": "0s",
+		"drain.report": "none",
 		...options.set,
 	};
 	const words = [

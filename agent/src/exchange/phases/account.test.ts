@@ -82,22 +82,9 @@ describe("a probe", () => {
 			assert.equal((x.flags & FLAG_PROBE) !== 0, isProbe);
 			assert.equal(counters.get(CELL.PROBES_IN_FLIGHT), isProbe ? 1 : 0);
 			assert.equal(counters.get(CELL.IN_FLIGHT), isProbe ? 0 : 1, "a drain does not wait for probes");
-			assert.equal(counters.get(CELL.LAST_ARRIVAL_MS) > 0, !isProbe, "nor do they count as traffic");
+			assert.equal(counters.get(CELL.REQUESTS_ARRIVED), isProbe ? 0 : 1, "nor do they count as traffic");
 			account.close(x);
 			assert.equal(counters.get(CELL.PROBES_IN_FLIGHT) + counters.get(CELL.IN_FLIGHT), 0);
 		});
 	}
-});
-
-test("the mean gap between requests begins with the first gap and follows the newer ones by a fifth", () => {
-	const { account, counters } = newAccount();
-	const at = (startedMs: number): number => {
-		account.open(arrived(ground, ["GET / HTTP/1.1", "host: a"], { startedMs, startedWallMs: 1_000_000 + startedMs }));
-		return counters.get(CELL.ARRIVAL_GAP_MS);
-	};
-	assert.equal(at(1_000), 0, "one request has no gap");
-	assert.equal(at(1_100), 100);
-	assert.equal(at(1_300), 120);
-	assert.equal(at(1_300), 96);
-	assert.equal(counters.get(CELL.LAST_ARRIVAL_MS), 1_001_300);
 });

@@ -1,23 +1,24 @@
 import { CELL, type Counters } from "../../bridge/counters.ts";
-import { FLAG_PROBE } from "../../bridge/exchange-record.ts";
+import { ENDED_BY, FLAG_EVENT_STREAM, FLAG_OPAQUE, FLAG_PROBE } from "../../bridge/exchange-record.ts";
 import type { Settings } from "../../config/settings.ts";
+import { FAULT_LIST, FAULTS } from "../../foundation/fault.ts";
 import { FRAMING } from "../../http1/body-framing.ts";
 import { FIELD } from "../../http1/field-names.ts";
 import { METHOD } from "../../http1/methods.ts";
 import type { Exchange } from "../exchange.ts";
 
-/** Weight of the newest gap in the mean gap between requests. */
-const GAP_WEIGHT = 0.2;
-
 /**
  * The account of what is in flight: opened before anything may refuse the request, closed at its last byte or at the cut,
  * so that a body that still streams is in flight. Probes have an account of their own: they never keep a drain waiting.
+ *
+ * While we leave it is also the account of that (`CELL.LEAVING_…`): each exchange is in it with exactly one outcome, so that the drain
+ * report adds up.
  */
 export class Account {
 	readonly #counters: Counters;
 	readonly #agents: readonly Buffer[];
 	readonly #paths: readonly Buffer[];
-	#lastArrivalMs = Number.NaN;
+	#isLeaving = false;
 
 	constructor(probes: Settings["probes"], counters: Counters) {
 		this.#counters = counters;
@@ -39,18 +40,51 @@ export class Account {
 		}
 		counters.add(CELL.REQUESTS_ARRIVED, 1);
 		counters.add(CELL.IN_FLIGHT, 1);
-		const gapMs = x.startedMs - this.#lastArrivalMs;
-		if (gapMs >= 0) {
-			const meanMs = counters.get(CELL.ARRIVAL_GAP_MS);
-			counters.set(CELL.ARRIVAL_GAP_MS, meanMs === 0 ? gapMs : meanMs + GAP_WEIGHT * (gapMs - meanMs));
+		if (this.#isLeaving) {
+			x.arrivedLeaving = true;
+			counters.add(CELL.LEAVING_ARRIVED, 1);
 		}
-		this.#lastArrivalMs = x.startedMs;
-		counters.set(CELL.LAST_ARRIVAL_MS, x.startedWallMs);
 	}
 
-	/** The end of whatever `open` began; nothing when it did not run. */
+	/** From here on we leave: what is in flight now is what the drain found. */
+	leave(): void {
+		if (this.#isLeaving) return;
+		this.#isLeaving = true;
+		this.#counters.set(CELL.LEAVING_IN_FLIGHT, this.#counters.get(CELL.IN_FLIGHT));
+	}
+
+	/** The end of an exchange, whether `open` ran or it was refused before. */
 	close(x: Exchange): void {
+		const counters = this.#counters;
+		if (x.isCounted) {
+			this.#takeOut(x);
+			if (this.#isLeaving && (x.flags & FLAG_PROBE) === 0) counters.add(outcomeOf(x), 1);
+		} else if (!x.hasArrived && (x.flags & FLAG_OPAQUE) === 0) {
+			x.hasArrived = true;
+			counters.add(CELL.REQUESTS_ARRIVED, 1);
+			if (this.#isLeaving) {
+				counters.add(CELL.LEAVING_ARRIVED, 1);
+				counters.add(outcomeOf(x), 1);
+			}
+		}
+	}
+
+	/** The exchange has become a tunnel: nobody waits for its end. */
+	upgraded(x: Exchange): void {
 		if (!x.isCounted) return;
+		this.#takeOut(x);
+		if (this.#isLeaving && (x.flags & FLAG_PROBE) === 0) this.#counters.add(CELL.LEAVING_UPGRADED, 1);
+	}
+
+	/** A request whose connection had just been closed because it was idle: its client sees that nobody has taken it. */
+	refusedUnread(): void {
+		// No exchange: nothing of it was read, and nobody has a record of it.
+		if (!this.#isLeaving) return;
+		this.#counters.add(CELL.LEAVING_ARRIVED, 1);
+		this.#counters.add(CELL.LEAVING_REFUSED, 1);
+	}
+
+	#takeOut(x: Exchange): void {
 		x.isCounted = false;
 		const counters = this.#counters;
 		counters.add(CELL.ACTIVE_BY_METHOD_START + x.methodId, -1);
@@ -75,6 +109,20 @@ export class Account {
 		return false;
 	}
 }
+
+const BY_CLIENT = ENDED_BY.indexOf("client");
+const BY_DRAIN = ENDED_BY.indexOf("drain");
+
+/** What became of an exchange while we leave. */
+const outcomeOf = (x: Exchange): number => {
+	const fault = FAULT_LIST[x.faultIndex];
+	if (fault === undefined && !x.isCut) return x.arrivedLeaving ? CELL.LEAVING_SERVED : CELL.LEAVING_FINISHED;
+	if (fault === FAULTS.drain_stream_closed && (x.flags & FLAG_EVENT_STREAM) !== 0) return CELL.LEAVING_STREAMS_CLOSED;
+	if (x.isCut && x.endedBy === BY_DRAIN) return CELL.LEAVING_CUT;
+	if (x.isCut && x.endedBy === BY_CLIENT) return CELL.LEAVING_ABORTED;
+	if (x.isCut || fault === FAULTS.internal || fault?.blame === "upstream") return CELL.LEAVING_FAILED;
+	return CELL.LEAVING_REFUSED;
+};
 
 const startsWith = (bytes: Buffer, at: number, prefix: Buffer): boolean => {
 	for (let i = 0; i < prefix.length; i++) if (bytes[at + i] !== prefix[i]) return false;
