@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parseSocketTable } from "./socket-table.ts";
+import { parseSocketTable, SocketTableScan, type TableSocket } from "./socket-table.ts";
 
 const HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 const line = (local: string, remote: string, state: string, inode: number): string =>
@@ -113,6 +113,83 @@ test("any text at all is read without an error", () => {
 			assert.ok(sockets.length + malformed <= text.split("\n").length);
 		}),
 	);
+});
+
+/** Any table, whole and in pieces, for ports that some of its lines have. */
+const addressText = fc.constantFrom(
+	"0100007F",
+	"0700000A",
+	"0000000000000000FFFF00000100007F",
+	"B80D0120000000000000000007000000",
+);
+const portText = fc.constantFrom("0BB8", "0BB9", "00BB", "BB80", "FFFF");
+const anyLine = fc.oneof(
+	{
+		weight: 6,
+		arbitrary: fc
+			.tuple(addressText, portText, addressText, portText, fc.constantFrom("01", "0A", "06", "FF"), fc.nat())
+			.map(([local, localPort, remote, remotePort, state, inode]) =>
+				line(`${local}:${localPort}`, `${remote}:${remotePort}`, state, inode),
+			),
+	},
+	{
+		weight: 1,
+		arbitrary: fc.string({ maxLength: 200, unit: fc.constantFrom(..."0BB8: \n".split("")) }).map((text) => `${text}\n`),
+	},
+);
+
+test("a scan for ports, in whatever pieces the table comes, finds what is found without it", () => {
+	fc.assert(
+		fc.property(
+			fc.array(anyLine, { maxLength: 30 }),
+			fc.uniqueArray(fc.constantFrom<number>(0x0bb8, 0x0bb9, 0xbb, 0xffff, 1), { maxLength: 3 }),
+			fc.array(fc.nat(5_000), { maxLength: 8 }),
+			fc.boolean(),
+			(lines, ports, cuts, isWhole) => {
+				const text = HEADING + (isWhole ? lines.join("") : lines.join("").trimEnd());
+				const found: TableSocket[] = [];
+				const scan = new SocketTableScan(ports, (socket) => found.push(socket), "LE");
+				let start = 0;
+				for (const cut of [...cuts.toSorted((a, b) => a - b), text.length]) {
+					scan.add(text.slice(start, cut));
+					start = Math.max(start, cut);
+				}
+				scan.end();
+				const hasPort = ({ localPort, remotePort }: TableSocket): boolean =>
+					ports.includes(localPort) || ports.includes(remotePort);
+				const expected = parseSocketTable(text, hasPort, undefined, "LE");
+				assert.deepEqual(found, expected.sockets);
+				assert.ok(scan.malformed <= expected.malformed);
+			},
+		),
+	);
+});
+
+test("a scan counts only those lines that seem to have its port and cannot be read, and bounds what it keeps of a line", () => {
+	const found: TableSocket[] = [];
+	const scan = new SocketTableScan([0x0bb8], (socket) => found.push(socket), "LE");
+	scan.add(`${HEADING}   0: 0100007F:0BB8 nonsense\n   1: nonsense\n`);
+	assert.equal(scan.malformed, 1);
+	const good = line("0100007F:0BB8", "0700000A:C350", "01", 7).trimEnd();
+	scan.add(good);
+	for (let i = 0; i < 100; i++) scan.add(" 0".repeat(1_000));
+	scan.add(`\n${good}`);
+	scan.end();
+	assert.deepEqual(
+		found.map(({ inode }) => inode),
+		[7, 7],
+	);
+	assert.equal(scan.malformed, 1);
+});
+
+test("more addresses than are kept while a table is read are read all the same", () => {
+	const found = new Set<string>();
+	const scan = new SocketTableScan([0x0bb8], ({ remoteAddress }) => found.add(remoteAddress), "LE");
+	for (let i = 0; i < 3_000; i++) {
+		const hex = i.toString(16).toUpperCase().padStart(4, "0");
+		scan.add(line("0100007F:0BB8", `${hex}000A:C350`, "01", i + 1));
+	}
+	assert.equal(found.size, 3_000);
 });
 
 test("the real table shows a server of ours", async (t) => {
