@@ -17,6 +17,8 @@ function fixture(app: Address | undefined = localhost, own: readonly string[] = 
 	const accepting = new Set<string>();
 	const tried: string[] = [];
 	let hangs = false;
+	/** How a place fails that does not accept; ECONNREFUSED when nothing is told. */
+	const codes = new Map<string, string>();
 	const port = new AppPort(
 		"app-port",
 		app,
@@ -32,7 +34,8 @@ function fixture(app: Address | undefined = localhost, own: readonly string[] = 
 					scheduler.clock.advance(timeoutMs);
 					throw new Error("no answer in time");
 				}
-				if (!accepting.has(renderAddress(address))) throw Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+				const place = renderAddress(address);
+				if (!accepting.has(place)) throw Object.assign(new Error(place), { code: codes.get(place) ?? "ECONNREFUSED" });
 			},
 		},
 	);
@@ -46,6 +49,7 @@ function fixture(app: Address | undefined = localhost, own: readonly string[] = 
 		port,
 		scheduler,
 		accepting,
+		codes,
 		tried,
 		told,
 		step,
@@ -156,6 +160,138 @@ test("without a port nothing is tried; a port that is found is checked at once a
 	scheduler.advance(0);
 	await settle();
 	assert.deepEqual(port.status.address, { kind: "tcp", host: "127.0.0.1", port: 4000 });
+	await port.stop();
+	assert.equal(scheduler.pending, 0);
+});
+
+/** Until the port refuses, one short retry after the other. */
+async function untilRefused({ port, step }: ReturnType<typeof fixture>): Promise<void> {
+	await step(5_000);
+	for (let checks = 1; port.status.state !== "refuses"; checks++) {
+		assert.ok(checks < 10, "fall is 3");
+		await step(RETRY_MS);
+	}
+}
+
+test("an app is gone when it is refused everywhere, not when a place is silent or we cannot ask", async () => {
+	const all = ["127.0.0.1:3000", "[::1]:3000", "10.0.0.7:3000"] as const;
+	const cases: readonly (readonly [string, readonly [string, string, string], boolean])[] = [
+		["nobody listens", ["ECONNREFUSED", "ECONNREFUSED", "ECONNREFUSED"], true],
+		["a pod without IPv6", ["ECONNREFUSED", "EADDRNOTAVAIL", "ECONNREFUSED"], true],
+		["a kernel without IPv6", ["ECONNREFUSED", "EAFNOSUPPORT", "ECONNREFUSED"], true],
+		["a full backlog at one place", ["ECONNREFUSED", "ECONNREFUSED", "ETIMEDOUT"], false],
+		["reset by something between", ["ECONNRESET", "ECONNREFUSED", "ECONNREFUSED"], false],
+		["no file descriptor is left", ["EMFILE", "EMFILE", "EMFILE"], false],
+		["no place is there at all", ["ENETUNREACH", "EADDRNOTAVAIL", "ENETUNREACH"], false],
+	];
+	for (const [name, codes, isGone] of cases) {
+		const fixed = fixture();
+		fixed.accepting.add(all[0]);
+		await fixed.port.start();
+		await fixed.step(0);
+		assert.equal(fixed.port.status.isGone, false, name);
+		fixed.accepting.clear();
+		for (const [index, place] of all.entries()) fixed.codes.set(place, codes[index] ?? "");
+		await fixed.step(5_000);
+		assert.equal(fixed.port.status.isGone, false, `${name}: one failure says nothing`);
+		await untilRefused(fixed);
+		assert.equal(fixed.port.status.isGone, isGone, name);
+		fixed.accepting.add(all[0]);
+		await fixed.step(RETRY_MS);
+		await fixed.step(RETRY_MS);
+		assert.deepEqual([fixed.port.status.state, fixed.port.status.isGone], ["accepts", false], name);
+		await fixed.port.stop();
+	}
+	const socket = fixture({ kind: "unix", path: "/run/app.sock" });
+	socket.codes.set("unix:/run/app.sock", "ENOENT");
+	await socket.port.start();
+	await socket.step(0);
+	assert.equal(socket.port.status.isGone, true, "the file of the socket is gone");
+	await socket.port.stop();
+});
+
+test("an app that hung and now is gone is told once more, although its port refused before", async () => {
+	const fixed = fixture(localhost, []);
+	fixed.codes.set("127.0.0.1:3000", "ETIMEDOUT");
+	await fixed.port.start();
+	await fixed.step(0);
+	const told: boolean[] = [];
+	fixed.port.subscribe(({ isGone }) => told.push(isGone));
+	await fixed.step(RETRY_MS);
+	assert.deepEqual(told, []);
+	fixed.codes.clear();
+	await fixed.step(RETRY_MS);
+	await fixed.step(RETRY_MS);
+	assert.deepEqual(told, [true]);
+	await fixed.port.stop();
+});
+
+test("a place that was not asked because the time was over may have somebody who listens", async () => {
+	const { port, step, hang } = fixture();
+	hang();
+	await port.start();
+	await step(0);
+	assert.deepEqual([port.status.state, port.status.isGone], ["refuses", false]);
+	await port.stop();
+});
+
+test("watched closely it is asked every short retry while it accepts, until the last watcher has gone", async () => {
+	const { port, accepting, tried, step, scheduler } = fixture();
+	accepting.add("127.0.0.1:3000");
+	port.watchClosely()(); // before the start it makes no check
+	assert.equal(scheduler.pending, 0);
+	await port.start();
+	await step(0);
+	tried.length = 0;
+	const end = port.watchClosely();
+	const endOther = port.watchClosely();
+	await step(0);
+	assert.equal(tried.length, 1, "at once");
+	for (let i = 0; i < 5; i++) await step(RETRY_MS);
+	assert.equal(tried.length, 6);
+	end();
+	end();
+	await step(RETRY_MS);
+	assert.equal(tried.length, 7, "somebody still watches");
+	endOther();
+	await step(RETRY_MS); // the one that was planned
+	await step(4_999);
+	assert.equal(tried.length, 8);
+	await step(1);
+	assert.equal(tried.length, 9, "every interval again");
+	await port.stop();
+	assert.equal(scheduler.pending, 0);
+});
+
+test("a watcher that comes during a check makes no second one beside it", async () => {
+	const scheduler = new ManualScheduler();
+	const { promise: slow, resolve: answer } = Promise.withResolvers<void>();
+	let checks = 0;
+	const port = new AppPort(
+		"app-port",
+		{ kind: "unix", path: "/run/app.sock" },
+		{ intervalMs: 5_000, timeoutMs: 1_000, fall: 3, rise: 1 },
+		{
+			clock: scheduler.clock,
+			scheduler,
+			random: () => 0.5,
+			ownAddresses: () => [],
+			tryConnect: () => {
+				checks += 1;
+				return checks === 1 ? slow : Promise.resolve();
+			},
+		},
+	);
+	await port.start();
+	scheduler.advance(0);
+	const end = port.watchClosely();
+	assert.equal(scheduler.pending, 0);
+	answer();
+	await settle();
+	scheduler.advance(RETRY_MS);
+	assert.equal(checks, 2, "the next follows closely");
+	await settle();
+	end();
 	await port.stop();
 	assert.equal(scheduler.pending, 0);
 });

@@ -17,6 +17,9 @@ import type { Cancel, Scheduler } from "../foundation/scheduler.ts";
  * The app is looked for on loopback, then on the pod's own address; the place that answered is tried first the next time, and
  * `status.address` tells it to the data path. The check opens a connection and closes it: an app sees that as a client which
  * thought better of it.
+ *
+ * "Refuses" says that no connection came to be. Whether that means that nobody listens any more is another question: an app that is
+ * busy or stopped lets connections time out, and we may have no file descriptor left to ask with. `isGone` answers it.
  */
 export type AppPortState = "unknown" | "accepts" | "refuses";
 
@@ -26,6 +29,11 @@ export interface AppPortStatus {
 	readonly address: Address | undefined;
 	/** Monotonic ms since when `state` holds. */
 	readonly sinceMs: number;
+	/**
+	 * Nobody listens: the state is `refuses`, and at the last check every place said so (ECONNREFUSED; ENOENT for a Unix socket). False
+	 * when a place did not answer, or anything else went wrong: then the app may well be alive.
+	 */
+	readonly isGone: boolean;
 	/** Why the last check failed, for people: `ECONNREFUSED 127.0.0.1:3000, ECONNREFUSED ::1:3000`. */
 	readonly lastError: string | undefined;
 }
@@ -56,6 +64,14 @@ export const RETRY_MS = 200;
 const JITTER = 0.1;
 /** More places than this are not tried: a laptop can have dozens of addresses. */
 const PLACES_MAX = 8;
+/** The place is there and nobody listens. A file of a Unix socket without its process refuses as a port does. */
+const REFUSALS: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOENT"]);
+/** The place itself is not there, as ::1 in a pod without IPv6: it neither proves that the app is gone nor speaks against it. */
+const NO_PLACE: ReadonlySet<string> = new Set(["EADDRNOTAVAIL", "EAFNOSUPPORT", "ENETUNREACH"]);
+
+type Found =
+	| { readonly address: Address }
+	| { readonly address: undefined; readonly error: string; readonly isRefusedEverywhere: boolean };
 
 /** Where an app that is configured as `app` may listen, in the order in which it is looked for. */
 export function appPlaces(app: Address, ownAddresses: readonly string[]): readonly Address[] {
@@ -77,6 +93,8 @@ export class AppPort implements Component {
 	/** Successes (positive) or failures (negative) in a row. */
 	#streak = 0;
 	#isRunning = false;
+	/** Who watches closely now. */
+	#watchers = 0;
 	/** Raised by everything that makes a check under way worthless: another target, the end. */
 	#round = 0;
 	#cancelNext: Cancel | undefined;
@@ -87,18 +105,40 @@ export class AppPort implements Component {
 		this.#app = app;
 		this.#settings = settings;
 		this.#parts = parts;
-		this.#status = { state: "unknown", address: undefined, sinceMs: parts.clock.monotonicMs(), lastError: undefined };
+		this.#status = {
+			state: "unknown",
+			address: undefined,
+			sinceMs: parts.clock.monotonicMs(),
+			isGone: false,
+			lastError: undefined,
+		};
 	}
 
 	get status(): AppPortStatus {
 		return this.#status;
 	}
 
-	/** Tells `listener` each change of `state` or `address`. What it returns ends that. */
+	/** Tells `listener` each change of `state`, `address` or `isGone`. What it returns ends that. */
 	subscribe(listener: (status: AppPortStatus) => void): () => void {
 		this.#listeners.add(listener);
 		return () => {
 			this.#listeners.delete(listener);
+		};
+	}
+
+	/**
+	 * Checks at once, and then every `RETRY_MS` also while the app accepts, until what it returns is called (safe twice). For a time in
+	 * which the app may go away: a restart of its container, a drain.
+	 */
+	watchClosely(): () => void {
+		this.#watchers += 1;
+		// When nothing is planned, a check is under way and the next will follow closely, or `start` has not been called.
+		if (this.#watchers === 1 && this.#cancelNext !== undefined) this.#checkAfter(0);
+		let isOver = false;
+		return () => {
+			if (isOver) return;
+			isOver = true;
+			this.#watchers -= 1;
 		};
 	}
 
@@ -107,7 +147,7 @@ export class AppPort implements Component {
 		this.#app = app;
 		this.#streak = 0;
 		this.#round += 1;
-		this.#change({ state: "unknown", address: undefined, lastError: undefined });
+		this.#change({ state: "unknown", address: undefined, isGone: false, lastError: undefined });
 		if (this.#isRunning) this.#checkAfter(0);
 	}
 
@@ -140,19 +180,17 @@ export class AppPort implements Component {
 		const found = await this.#find(app);
 		if (round !== this.#round) return; // stopped, or looking elsewhere, while we waited
 		if (found.address !== undefined) this.#succeeded(found.address);
-		else this.#failed(found.error);
+		else this.#failed(found.error, found.isRefusedEverywhere);
 		const { intervalMs } = this.#settings;
 		const jitter = 1 + JITTER * (2 * this.#parts.random() - 1);
-		this.#checkAfter(
-			this.#status.state === "accepts" && this.#streak > 0
-				? intervalMs * jitter
-				: Math.min(RETRY_MS, intervalMs) * jitter,
-		);
+		const isCalm = this.#status.state === "accepts" && this.#streak > 0 && this.#watchers === 0;
+		this.#checkAfter((isCalm ? intervalMs : Math.min(RETRY_MS, intervalMs)) * jitter);
 	}
 
-	async #find(app: Address): Promise<{ address: Address | undefined; error: string }> {
+	async #find(app: Address): Promise<Found> {
 		const deadline = Deadline.after(this.#parts.clock, this.#settings.timeoutMs);
 		const errors: string[] = [];
+		const codes: string[] = [];
 		const lastText = this.#status.address === undefined ? undefined : renderAddress(this.#status.address);
 		const places = appPlaces(app, this.#parts.ownAddresses()).toSorted(
 			(a, b) => Number(renderAddress(b) === lastText) - Number(renderAddress(a) === lastText),
@@ -162,31 +200,43 @@ export class AppPort implements Component {
 			if (leftMs === 0) break;
 			try {
 				await this.#parts.tryConnect(address, leftMs);
-				return { address, error: "" };
+				return { address };
 			} catch (error) {
-				errors.push(`${errorCode(error)} ${renderAddress(address)}`);
+				const code = errorCode(error);
+				codes.push(code);
+				errors.push(`${code} ${renderAddress(address)}`);
 			}
 		}
-		return { address: undefined, error: errors.join(", ") };
+		const isRefusedEverywhere =
+			codes.length === places.length && // none was left out because the time was over
+			codes.some((code) => REFUSALS.has(code)) &&
+			codes.every((code) => REFUSALS.has(code) || NO_PLACE.has(code));
+		return { address: undefined, error: errors.join(", "), isRefusedEverywhere };
 	}
 
 	#succeeded(address: Address): void {
 		this.#streak = Math.max(0, this.#streak) + 1;
 		const isUp = this.#status.state !== "refuses" || this.#streak >= this.#settings.rise;
-		this.#change({ state: isUp ? "accepts" : "refuses", address, lastError: undefined });
+		this.#change({ state: isUp ? "accepts" : "refuses", address, isGone: false, lastError: undefined });
 	}
 
-	#failed(error: string): void {
+	#failed(error: string, isRefusedEverywhere: boolean): void {
 		this.#streak = Math.min(0, this.#streak) - 1;
 		const isDown = this.#status.state !== "accepts" || -this.#streak >= this.#settings.fall;
-		this.#change({ state: isDown ? "refuses" : "accepts", address: this.#status.address, lastError: error });
+		this.#change({
+			state: isDown ? "refuses" : "accepts",
+			address: this.#status.address,
+			isGone: isDown && isRefusedEverywhere,
+			lastError: error,
+		});
 	}
 
 	#change(next: Omit<AppPortStatus, "sinceMs">): void {
 		const before = this.#status;
 		const isSameState = before.state === next.state;
 		this.#status = { ...next, sinceMs: isSameState ? before.sinceMs : this.#parts.clock.monotonicMs() };
-		if (isSameState && textOf(before.address) === textOf(next.address)) return;
+		const isSameAddress = textOf(before.address) === textOf(next.address);
+		if (isSameState && isSameAddress && before.isGone === next.isGone) return;
 		for (const listener of [...this.#listeners]) listener(this.#status);
 	}
 }

@@ -1,123 +1,25 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { Agent, type IncomingHttpHeaders, request } from "node:http";
-import { connect, type Socket } from "node:net";
+import type { ServerResponse } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { ManualClock } from "../foundation/clock.ts";
 import { type Logger, silentLogger } from "../foundation/logger.ts";
-import { ManualScheduler } from "../foundation/scheduler.ts";
-import { AppPages } from "../observe/app-page.ts";
 import type { MetricSource } from "../telemetry/exposition-write.ts";
-import { MetricsPage } from "./metrics-page.ts";
-import type { ProbeSource } from "./probes.ts";
-import { OpsServer, type OpsServerParts } from "./server.ts";
-
-const probes: ProbeSource = {
-	live: () => ({ ok: true }),
-	ready: () => ({ ok: false, reason: "app_refuses" }),
-	started: () => ({ ok: true }),
-};
-
-function metricsPage(source: MetricSource): MetricsPage {
-	return new MetricsPage({
-		sources: [{ name: "test", source }],
-		app: new AppPages({ urls: [], clock: new ManualClock(), scheduler: new ManualScheduler(), log: silentLogger }),
-		collision: "agent",
-		clock: new ManualClock(),
-		log: silentLogger,
-		onFault: () => {},
-	});
-}
-
-const small: MetricSource = {
-	writeMetrics(out) {
-		out.family("a_total", "counter", "A.");
-		out.sample("", 1);
-	},
-};
-
-interface Running {
-	readonly server: OpsServer;
-	readonly port: number;
-}
-
-async function startServer(t: TestContext, parts: Partial<OpsServerParts> = {}): Promise<Running> {
-	const server = new OpsServer({
-		listen: { kind: "tcp", host: "127.0.0.1", port: 0 },
-		connectionsMax: 64,
-		bearerTokenFile: undefined,
-		metrics: metricsPage(small),
-		probes,
-		routes: [],
-		clock: new ManualClock(),
-		log: silentLogger,
-		...parts,
-	});
-	await server.start();
-	t.after(() => server.stop());
-	return { server, port: server.address?.port ?? 0 };
-}
-
-interface Answer {
-	readonly status: number;
-	readonly headers: IncomingHttpHeaders;
-	readonly body: Buffer;
-}
-
-function ask(
-	port: number,
-	path: string,
-	headers: Record<string, string> = {},
-	method = "GET",
-	body?: string,
-): Promise<Answer> {
-	return new Promise((resolve, reject) => {
-		const outgoing = request({ port, host: "127.0.0.1", path, method, headers, agent: new Agent() }, (response) => {
-			const chunks: Buffer[] = [];
-			response.on("data", (chunk: Buffer) => chunks.push(chunk));
-			response.on("error", reject);
-			response.on("end", () =>
-				resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }),
-			);
-		});
-		outgoing.on("error", reject);
-		outgoing.end(body);
-	});
-}
-
-/** A raw client; `text` is all that it has been sent. */
-class RawClient {
-	readonly socket: Socket;
-	text = "";
-	readonly closed: Promise<void>;
-
-	constructor(t: TestContext, port: number) {
-		this.socket = connect(port, "127.0.0.1");
-		this.socket.on("data", (chunk) => {
-			this.text += chunk.toString("latin1");
-		});
-		this.socket.on("error", () => {});
-		this.closed = new Promise((resolve) => this.socket.once("close", () => resolve()));
-		t.after(() => this.socket.destroy());
-	}
-
-	/** Resolves when `what` has come. */
-	until(what: string): Promise<void> {
-		return new Promise((resolve, reject) => {
-			const look = (): void => {
-				if (!this.text.includes(what)) return;
-				this.socket.off("data", look);
-				resolve();
-			};
-			this.socket.on("data", look);
-			this.socket.once("close", () => reject(new Error(`closed before ${what}: ${this.text}`)));
-			look();
-		});
-	}
-}
+import {
+	ask,
+	countersOf,
+	holdingRoute,
+	metricsPage,
+	probes,
+	RawClient,
+	smallSource,
+	startServer,
+} from "./server.fixture.ts";
+import { type OpsRoute, OpsServer } from "./server.ts";
 
 test("probes answer under both of their names, in text and JSON, also to HEAD", async (t) => {
 	const { port } = await startServer(t);
@@ -233,16 +135,6 @@ test("the token is asked for by /metrics only, compared whole, and read again wh
 	assert.equal((await ask(port, "/livez")).status, 200, "the kubelet has no token");
 });
 
-function countersOf(server: OpsServer): Record<string, number> {
-	const values: Record<string, number> = {};
-	for (const { name, read } of server.pulledMetrics) {
-		read((labels, value) => {
-			values[labels["outcome"] ?? name] = value;
-		});
-	}
-	return values;
-}
-
 test("a new connection replaces the one that has been idle longest, so that a probe gets through", async (t) => {
 	const clock = new ManualClock();
 	const { port, server } = await startServer(t, { connectionsMax: 2, clock });
@@ -259,53 +151,82 @@ test("a new connection replaces the one that has been idle longest, so that a pr
 	assert.equal(countersOf(server)["replaced"], 1);
 });
 
-test("slow scrapers give way to a probe; those that wait for a drain do not", async (t) => {
-	let waiting = 0;
-	let arrived: () => void = () => {};
-	const route = {
-		path: "/lifecycle/drained",
-		waits: true,
-		handle: () => {
-			waiting++;
-			arrived();
-		},
-	};
-	let scraped: () => void = () => {};
-	const scraping = new Promise<void>((resolve) => {
-		scraped = resolve;
-	});
-	const never: MetricSource = {
-		writeMetrics: () => {
-			scraped();
-			return new Promise<void>(() => {});
-		},
-	};
-	const { port, server } = await startServer(t, { connectionsMax: 2, routes: [route], metrics: metricsPage(never) });
+test("hooks that wait count only as waiters: with every place taken by them a probe finds one", async (t) => {
+	const { route, whenAsked } = holdingRoute();
+	const { port, server } = await startServer(t, { connectionsMax: 2, waitersMax: 2, routes: [route] });
 	const wait = async (): Promise<RawClient> => {
-		const arrival = new Promise<void>((resolve) => {
-			arrived = resolve;
-		});
+		const asked = whenAsked();
 		const client = new RawClient(t, port);
-		client.socket.write("GET /lifecycle/drained HTTP/1.1\r\nhost: a\r\n\r\n");
-		await arrival;
+		client.ask("/lifecycle/drained");
+		await asked;
 		return client;
 	};
-	const waiter = await wait();
-	const scraper = new RawClient(t, port);
-	scraper.socket.write("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n");
-	await scraping;
-	assert.equal((await ask(port, "/livez", { connection: "close" })).status, 200);
-	await scraper.closed;
-	assert.equal(waiter.socket.destroyed, false);
-	const other = await wait();
-	assert.equal(waiting, 2);
-	const refused = new RawClient(t, port);
-	await refused.closed;
-	assert.equal(refused.text, "");
-	assert.equal(other.socket.destroyed, false);
-	const { refused: count, outrigger_ops_connections: open } = countersOf(server);
-	assert.equal(count, 1);
-	assert.equal(open, 2);
+	const waiters = [await wait(), await wait()];
+	const { outrigger_ops_connections: open } = countersOf(server);
+	assert.equal(open, 0, "who becomes a waiter frees its place");
+	const probe = new RawClient(t, port);
+	probe.ask("/livez");
+	await probe.until("ok\n");
+	assert.deepEqual(
+		waiters.map(({ socket }) => socket.destroyed),
+		[false, false],
+	);
+	assert.deepEqual(countersOf(server), { outrigger_ops_connections: 1, replaced: 0, waiter_replaced: 0 });
+	// One more than ops.waiters: all have one address here, so the oldest makes room.
+	const third = await wait();
+	await waiters[0]?.closed;
+	assert.equal(probe.socket.destroyed, false);
+	assert.equal(third.socket.destroyed, false);
+	assert.equal(countersOf(server)["waiter_replaced"], 1);
+});
+
+test("a hook's connection ends with its answer, and says so", async (t) => {
+	const route: OpsRoute = { path: "/wait", waits: true, handle: (_, response) => void response.end("done") };
+	const { port } = await startServer(t, { routes: [route] });
+	const client = new RawClient(t, port);
+	client.ask("/wait");
+	await client.closed;
+	assert.match(client.text, /\r\nconnection: close\r\n/i);
+	assert.match(client.text, /done/);
+	const other = await ask(port, "/wait", {}, "POST");
+	assert.equal(other.status, 405);
+});
+
+test("waiting routes are told of the stop before their connections are closed", async (t) => {
+	const held: ServerResponse[] = [];
+	let asked: () => void = () => {};
+	const isAsked = new Promise<void>((resolve) => {
+		asked = resolve;
+	});
+	const route: OpsRoute = {
+		path: "/wait",
+		waits: true,
+		handle: (_, response) => {
+			held.push(response);
+			asked();
+		},
+		stop: () => {
+			for (const response of held.splice(0)) response.end("stopping");
+		},
+	};
+	const { port, server } = await startServer(t, { routes: [route] });
+	const answer = ask(port, "/wait");
+	await isAsked;
+	await server.stop();
+	assert.equal(String((await answer).body), "stopping");
+});
+
+test("a second request on a connection whose hook waits ends both", async (t) => {
+	const { route, whenAsked } = holdingRoute();
+	const { port, server } = await startServer(t, { routes: [route] });
+	const asked = whenAsked();
+	const client = new RawClient(t, port);
+	client.ask("/lifecycle/drained");
+	await asked;
+	client.ask("/livez");
+	await client.closed;
+	assert.equal(client.text, "");
+	assert.equal(countersOf(server)["outrigger_ops_connections"], 0);
 });
 
 test("a client that takes nothing of a large page is let go, one that reads gets all of it", async (t) => {
@@ -342,7 +263,7 @@ test("a client that takes nothing of a large page is let go, one that reads gets
 
 test("a mistake of ours is a 500 without details", async (t) => {
 	const said: unknown[] = [];
-	const metrics = metricsPage(small);
+	const metrics = metricsPage(smallSource);
 	metrics.render = () => Promise.reject(new Error("secret"));
 	const log: Logger = { ...silentLogger, error: (_, fields) => said.push(fields) };
 	const { port } = await startServer(t, { metrics, log });
@@ -357,8 +278,9 @@ test("a port that is taken fails the start; stopping is safe without it, and twi
 	const second = new OpsServer({
 		listen: { kind: "tcp", host: "127.0.0.1", port },
 		connectionsMax: 1,
+		waitersMax: 1,
 		bearerTokenFile: undefined,
-		metrics: metricsPage(small),
+		metrics: metricsPage(smallSource),
 		probes,
 		routes: [],
 		clock: new ManualClock(),

@@ -1,24 +1,27 @@
 import { once } from "node:events";
 import { closeSync, openSync, readSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AddressInfo, ListenOptions, Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { listenOptions } from "../config/address.ts";
 import type { Address } from "../config/settings.ts";
 import type { Clock } from "../foundation/clock.ts";
 import type { Component } from "../foundation/component.ts";
 import type { Logger } from "../foundation/logger.ts";
-import { createServer, STATUS_CODES } from "../foundation/node-http.ts";
+import { createServer, type Refusal, refuseHead, STATUS_CODES } from "../foundation/node-http.ts";
+import { removeStaleSocket } from "../foundation/stale-socket.ts";
 import { negotiateFormat, parseAccept } from "../telemetry/exposition-write.ts";
 import { metric } from "../telemetry/metric-names.ts";
 import type { PulledMetric } from "../telemetry/registry.ts";
+import { ConnectionPlaces } from "./connection-places.ts";
 import type { MetricsPage } from "./metrics-page.ts";
-import { PROBE_PATHS, type ProbeSource, renderProbe } from "./probes.ts";
+import { PROBE_PATHS, ProbePages, type ProbeSource } from "./probes.ts";
 
 /**
  * 9801: read only for everyone. Metrics for Prometheus, probes for the kubelet; nothing here changes anything.
  *
- * Connections are bounded by `ops.connections`. A probe must get through whatever the others do, so a new connection is always
- * let in and an old one has to go for it: the one that has been idle longest, else the one whose metrics have been on
- * their way longest. Those that wait (`/lifecycle/drained`) are never chosen; only when all wait is the new one closed.
+ * A probe and a stop hook must get through whatever the others do. So a new connection is always let in and an old one goes for it when
+ * there are too many; which, and why, is in `connection-places.ts`. Nothing that supervises waits for what observes: a probe
+ * reads memory, a hook waits for the drain, and pages are made in short turns.
  *
  * `ops.bearerTokenFile` protects `/metrics` only: the kubelet cannot send a token that it does not have in the pod's manifest.
  */
@@ -26,15 +29,19 @@ import { PROBE_PATHS, type ProbeSource, renderProbe } from "./probes.ts";
 /** A further path, such as `/lifecycle/drained`. Must answer, or hold the response until it does. */
 export interface OpsRoute {
 	readonly path: string;
-	/** It may wait for minutes: its connection is neither timed out nor closed for others. */
+	/** It may wait for minutes: its connection is not timed out, counts as one of `ops.waiters`, and ends with the answer. */
 	readonly waits: boolean;
-	readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+	handle(request: IncomingMessage, response: ServerResponse): void;
+	/** The server stops: answers everybody who still waits, in this turn; connections are closed after it. Safe twice. */
+	stop?(): void;
 }
 
 export interface OpsServerParts {
 	readonly listen: Address;
 	/** `ops.connections`. */
 	readonly connectionsMax: number;
+	/** `ops.waiters`. */
+	readonly waitersMax: number;
 	/** `ops.bearerTokenFile`. */
 	readonly bearerTokenFile: string | undefined;
 	readonly metrics: MetricsPage;
@@ -64,14 +71,8 @@ const TOKEN_BYTES_MAX = 4_096;
 /** Part of a scraper's time limit that we spend on the app; the rest is for writing and the network. */
 const APP_SHARE_OF_SCRAPE = 0.7;
 
-type Use = "idle" | "metrics" | "waits" | "probe";
-
-interface Connection {
-	readonly socket: Socket;
-	use: Use;
-	/** Monotonic ms of the last change of `use`. */
-	sinceMs: number;
-}
+/** That a waiter had to go is said for the first and then for every such number: who causes it must not fill the log. */
+const REPLACED_SAID_EVERY = 1_000;
 
 export class OpsServer implements Component {
 	readonly name = "ops-server";
@@ -79,18 +80,24 @@ export class OpsServer implements Component {
 	readonly #timeouts: OpsTimeouts;
 	readonly #routes: ReadonlyMap<string, OpsRoute>;
 	readonly #token: TokenFile | undefined;
-	/** In the order of their arrival. */
-	readonly #connections = new Map<Socket, Connection>();
+	readonly #places: ConnectionPlaces;
+	readonly #probes: ProbePages;
 	#server: Server | undefined;
-	#closedForOthers = 0;
-	#refused = 0;
 
 	constructor(parts: OpsServerParts) {
 		this.#parts = parts;
+		this.#probes = new ProbePages(parts.probes);
 		this.#timeouts = parts.timeouts ?? OPS_TIMEOUTS;
 		this.#routes = new Map(parts.routes.map((route) => [route.path, route]));
 		this.#token =
 			parts.bearerTokenFile === undefined ? undefined : new TokenFile(parts.bearerTokenFile, parts.clock, parts.log);
+		this.#places = new ConnectionPlaces(parts, parts.clock, (from, count) => {
+			if (count % REPLACED_SAID_EVERY !== 1) return;
+			parts.log.warn("a stop hook that waited made room for another, since more wait than ops.waiters allows", {
+				from,
+				count,
+			});
+		});
 	}
 
 	/** Where it listens; `undefined` before `start`, after `stop`, and on a Unix socket. */
@@ -109,7 +116,7 @@ export class OpsServer implements Component {
 				type: "gauge",
 				help: open.help,
 				labelNames: open.labels,
-				read: (set) => set({}, this.#connections.size),
+				read: (set) => set({}, this.#places.connections),
 			},
 			{
 				name: closed.name,
@@ -117,8 +124,8 @@ export class OpsServer implements Component {
 				help: closed.help,
 				labelNames: closed.labels,
 				read: (set) => {
-					set({ outcome: "replaced" }, this.#closedForOthers);
-					set({ outcome: "refused" }, this.#refused);
+					set({ outcome: "replaced" }, this.#places.replaced);
+					set({ outcome: "waiter_replaced" }, this.#places.waitersReplaced);
 				},
 			},
 		];
@@ -143,13 +150,18 @@ export class OpsServer implements Component {
 				});
 			},
 		);
-		server.on("connection", (socket) => this.#accept(socket));
-		server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => refuseHead(error, socket));
+		server.on("connection", (socket) => {
+			socket.once("close", () => this.#places.leave(socket));
+			this.#places.enter(socket);
+		});
+		server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => refuseHead(error, socket, sayBadHead));
 		server.on("checkExpectation", (request, response) =>
 			sendProblem(request, response, 417, "No expectation is met here."),
 		);
 		this.#server = server;
-		server.listen(listenOptions(this.#parts.listen));
+		const { listen } = this.#parts;
+		if (listen.kind === "unix") await removeStaleSocket(listen.path);
+		server.listen(listenOptions(listen));
 		await once(server, "listening"); // rejects on "error"
 		server.on("error", (error) => this.#parts.log.error("the ops port", { error }));
 	}
@@ -161,56 +173,21 @@ export class OpsServer implements Component {
 		const closed = new Promise<void>((resolve) => {
 			server.close(() => resolve());
 		});
-		for (const { socket } of this.#connections.values()) socket.destroy();
+		// A hook that sees a reset is a failed one: an event that somebody will look into.
+		for (const route of this.#parts.routes) route.stop?.();
+		this.#places.clear();
 		await closed;
-	}
-
-	#accept(socket: Socket): void {
-		const nowMs = this.#parts.clock.monotonicMs();
-		if (this.#connections.size >= this.#parts.connectionsMax) {
-			const victim = this.#victim();
-			if (victim === undefined) {
-				this.#refused++;
-				socket.destroy();
-				return;
-			}
-			this.#closedForOthers++;
-			this.#connections.delete(victim.socket);
-			victim.socket.destroy();
-		}
-		this.#connections.set(socket, { socket, use: "idle", sinceMs: nowMs });
-		socket.once("close", () => this.#connections.delete(socket));
-	}
-
-	/** Whom a new connection replaces. */
-	#victim(): Connection | undefined {
-		let idle: Connection | undefined;
-		let metrics: Connection | undefined;
-		for (const connection of this.#connections.values()) {
-			if (connection.use === "idle" && (idle === undefined || connection.sinceMs < idle.sinceMs)) idle = connection;
-			if (connection.use === "metrics" && (metrics === undefined || connection.sinceMs < metrics.sinceMs)) {
-				metrics = connection;
-			}
-		}
-		return idle ?? metrics;
-	}
-
-	#use(socket: Socket, use: Use): void {
-		const connection = this.#connections.get(socket);
-		if (connection === undefined) return;
-		connection.use = use;
-		connection.sinceMs = this.#parts.clock.monotonicMs();
 	}
 
 	async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const { socket } = request;
 		// No scraper and no probe pipelines. Who does could have thousands of answers wait in memory with one connection.
-		if (this.#connections.get(socket)?.use !== "idle") {
+		if (this.#places.useOf(socket) !== "idle") {
 			socket.destroy();
 			return;
 		}
-		this.#use(socket, "probe");
-		response.once("close", () => this.#use(socket, "idle"));
+		this.#places.use(socket, "probe");
+		response.once("close", () => this.#places.use(socket, "idle"));
 		// Nothing here reads a body. One that comes would have to be read to reach the next request, so there is none.
 		if (request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined) {
 			response.setHeader("connection", "close");
@@ -228,7 +205,7 @@ export class OpsServer implements Component {
 			return;
 		}
 		if (probe !== undefined) {
-			const { status, contentType, body } = renderProbe(this.#parts.probes, probe, request.headers.accept);
+			const { status, contentType, body } = this.#probes.render(probe, request.headers.accept);
 			send(
 				request,
 				response,
@@ -237,10 +214,13 @@ export class OpsServer implements Component {
 				body,
 			);
 		} else if (route !== undefined) {
-			if (route.waits) this.#use(socket, "waits");
+			if (route.waits) {
+				this.#places.use(socket, "waits");
+				response.setHeader("connection", "close");
+			}
 			route.handle(request, response);
 		} else {
-			this.#use(socket, "metrics");
+			this.#places.use(socket, "metrics");
 			await this.#answerMetrics(request, response);
 		}
 	}
@@ -344,11 +324,6 @@ function digestOf(text: string): Buffer {
 	return crypto().createHash("sha256").update(text, "latin1").digest();
 }
 
-function listenOptions(address: Address): ListenOptions {
-	if (address.kind === "unix") return { path: address.path };
-	return address.host === undefined ? { port: address.port } : { port: address.port, host: address.host };
-}
-
 /** The path of origin-form or absolute-form, without its query. */
 function pathOf(target: string): string {
 	const path = target.startsWith("/") ? target : target.replace(/^https?:\/\/[^/?#]*/i, "");
@@ -387,16 +362,7 @@ function sendProblem(request: IncomingMessage, response: ServerResponse, status:
 	send(request, response, status, { "content-type": "application/problem+json" }, `${body}\n`);
 }
 
-/** Bytes that are no request, or a head that is late or too long: answered if there is still somebody. */
-function refuseHead(error: NodeJS.ErrnoException, socket: Socket): void {
-	if (!socket.writable || socket.bytesWritten > 0) {
-		socket.destroy();
-		return;
-	}
-	const status = error.code === "HPE_HEADER_OVERFLOW" ? 431 : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
-	const body = `${JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status })}\n`;
-	socket.end(
-		`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/problem+json\r\n` +
-			`content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-	);
+function sayBadHead(status: number): Refusal {
+	const body = JSON.stringify({ type: "about:blank", title: STATUS_CODES[status], status });
+	return { contentType: "application/problem+json", body: `${body}\n` };
 }
