@@ -9,7 +9,7 @@ import { execFileSync } from "node:child_process";
 import { chmod, readFile, rename, rm } from "node:fs/promises";
 import { isBuiltin } from "node:module";
 import { fileURLToPath } from "node:url";
-import { build, type Plugin, stop } from "esbuild";
+import { type BuildOptions, build, type Plugin, stop } from "esbuild";
 
 const quiet = process.argv.includes("--quiet");
 const folder = fileURLToPath(new URL(".", import.meta.url));
@@ -29,10 +29,11 @@ function revision(): string {
 }
 
 /**
- * What the two entries may weigh with all our code behind them, in bytes: their part of the 200 ms from exec to the first
- * served request. Packages do not count as long as they are imported dynamically.
+ * What the entries may weigh with all our code behind them, in bytes: their part of the 200 ms from exec to the first
+ * served request. Packages do not count as long as they are imported dynamically. `main.js` is all commands together; the agent loads some
+ * two thirds of it.
  */
-const BYTES_MAX = { "main.js": 400 * 1024, "data-thread.js": 250 * 1024 } as const;
+const BYTES_MAX = { "main.js": 480 * 1024, "data-thread.js": 250 * 1024, "drain.js": 40 * 1024 } as const;
 
 const dist = new URL("dist", import.meta.url);
 /** Made beside dist, so that whoever runs the present bundle does so until the new one is whole. */
@@ -62,8 +63,10 @@ const builtinsUnread: Plugin = {
 			// `import()` stays as it is: of what is made here a bundle would give only `default`, and its names are what is asked for.
 			return kind === "dynamic-import" ? { path, external: true } : { path, namespace: "builtin" };
 		});
+		// The bundle's own code looks at every property of a CommonJS module, and to look at some of `node:util` and `node:fs` loads them as well
+		// (worker_threads among them). Nobody looks at what is inherited. A module that is a function stays what it is.
 		onLoad({ filter: /^/, namespace: "builtin" }, ({ path }) => ({
-			contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+			contents: `const own = process.getBuiltinModule(${JSON.stringify(path)}); module.exports = typeof own === "function" ? own : Object.create(own);`,
 			loader: "js",
 		}));
 	},
@@ -99,14 +102,25 @@ const namesOfCommonJs: Plugin = {
 	},
 };
 
-const { metafile } = await build({
+/**
+ * A stop hook runs when the node may be short of everything, so `outrigger drain` is one file: each further one that Node loads costs half a millisecond and
+ * 0.4 MiB, and with the chunks that it shares with the others there are fourteen. The configuration, which few need for it, stays outside.
+ */
+const drainAlone: Plugin = {
+	name: "drain-alone",
+	setup({ onResolve }) {
+		onResolve({ filter: /\/(?:drain-alone|load-config)\.ts$/ }, ({ path, kind }) => {
+			if (kind !== "dynamic-import") return undefined;
+			if (path.endsWith("/drain-alone.ts")) return { path: "./drain.js", external: true };
+			return { path: "./load-config.js", external: true };
+		});
+	},
+};
+
+const common: BuildOptions = {
 	absWorkingDir: folder,
-	entryPoints: ["src/main.ts", "src/data-thread.ts"],
 	outdir: "dist.next",
-	// Beside the entries, so that a URL relative to import.meta.url means the same in every chunk.
-	chunkNames: "[name]-[hash]",
 	bundle: true,
-	splitting: true,
 	format: "esm",
 	platform: "node",
 	target: "node22.19",
@@ -114,17 +128,36 @@ const { metafile } = await build({
 	// closure that is made at run time.)
 	minifyWhitespace: true,
 	minifySyntax: true,
-	plugins: [hashbang, builtinsUnread, namesOfCommonJs],
 	legalComments: "linked",
 	sourcemap: process.argv.includes("--sourcemap") ? "linked" : false,
-	metafile: true,
 	define: { __OUTRIGGER_VERSION__: JSON.stringify(version), __OUTRIGGER_REVISION__: JSON.stringify(revision()) },
 	banner: {
 		// Bundled CommonJS packages call require() for Node's own modules; an ES module has none.
 		js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
 	},
 	logLevel: "warning",
-}).catch((error: unknown) => {
+};
+const [all, drain] = await Promise.all([
+	build({
+		...common,
+		metafile: true,
+		entryPoints: {
+			main: "src/main.ts",
+			"data-thread": "src/data-thread.ts",
+			"load-config": "src/commands/load-config.ts",
+		},
+		// Beside the entries, so that a URL relative to import.meta.url means the same in every chunk.
+		chunkNames: "[name]-[hash]",
+		splitting: true,
+		plugins: [hashbang, drainAlone, builtinsUnread, namesOfCommonJs],
+	}),
+	build({
+		...common,
+		metafile: true,
+		entryPoints: { drain: "src/commands/drain-alone.ts" },
+		plugins: [drainAlone, builtinsUnread],
+	}),
+]).catch((error: unknown) => {
 	// What is wrong in the sources has been printed.
 	if (!(error instanceof Error && error.message.startsWith("Build failed"))) console.error(error);
 	process.exit(1);
@@ -135,14 +168,16 @@ await chmod(new URL("dist.next/main.js", import.meta.url), 0o755);
 await rm(dist, { recursive: true, force: true });
 await rename(next, dist);
 
+const outputs = { ...all.metafile.outputs, ...drain.metafile.outputs };
+
 const ofPackages = (file: string): boolean =>
-	Object.keys(metafile.outputs[file]?.inputs ?? {}).some((input) => input.includes("node_modules/"));
+	Object.keys(outputs[file]?.inputs ?? {}).some((input) => input.includes("node_modules/"));
 
 /** An entry with all that is ours behind it, and what that imports statically. Chunks of packages come when they are needed. */
 const loadedBy = (entry: string): ReadonlySet<string> => {
 	const found = new Set<string>([entry]);
 	for (const file of found) {
-		for (const { path, kind, external } of metafile.outputs[file]?.imports ?? []) {
+		for (const { path, kind, external } of outputs[file]?.imports ?? []) {
 			if (external !== true && (kind === "import-statement" || !ofPackages(path))) found.add(path);
 		}
 	}
@@ -150,7 +185,7 @@ const loadedBy = (entry: string): ReadonlySet<string> => {
 };
 
 const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`;
-const bytesOf = (file: string): number => metafile.outputs[file]?.bytes ?? 0;
+const bytesOf = (file: string): number => outputs[file]?.bytes ?? 0;
 let tooLarge = false;
 const counted = new Set<string>();
 for (const [name, bytesMax] of Object.entries(BYTES_MAX)) {
@@ -161,7 +196,7 @@ for (const [name, bytesMax] of Object.entries(BYTES_MAX)) {
 	if (bytes > bytesMax) {
 		tooLarge = true;
 		const heaviest = [...files]
-			.flatMap((file) => Object.entries(metafile.outputs[file]?.inputs ?? {}))
+			.flatMap((file) => Object.entries(outputs[file]?.inputs ?? {}))
 			.sort(([, a], [, b]) => b.bytesInOutput - a.bytesInOutput)
 			.slice(0, 5)
 			.map(([input, { bytesInOutput }]) => `${input} (${kib(bytesInOutput)})`);
@@ -171,7 +206,7 @@ for (const [name, bytesMax] of Object.entries(BYTES_MAX)) {
 	}
 }
 if (!quiet) {
-	for (const [file, { bytes }] of Object.entries(metafile.outputs)) {
+	for (const [file, { bytes }] of Object.entries(outputs)) {
 		if (file.endsWith(".js") && !counted.has(file))
 			console.log(`${file.replace("dist.next/", "").padEnd(40)} ${kib(bytes).padStart(11)} when needed`);
 	}

@@ -14,8 +14,13 @@ function tooOld(): number {
 }
 
 async function main(): Promise<number> {
-	const { runOnProcess } = await import("./commands/process-io.ts");
-	return runOnProcess();
+	// A stop hook, which may run when the node is short of everything: in one small file of the bundle (`agent/build.ts`).
+	if (process.argv[2] === "drain") return (await import("./commands/drain-alone.ts")).runDrainOnProcess();
+	const [{ runOnProcess }, { COMMANDS }] = await Promise.all([
+		import("./commands/process-io.ts"),
+		import("./commands/registry.ts"),
+	]);
+	return runOnProcess(COMMANDS);
 }
 
 // The exit is explicit: a forgotten timer or socket must not keep a stopped agent alive until it is killed. A rejection is our

@@ -34,8 +34,15 @@ test("ops paths are absolute, without a trailing slash, and no two are the same"
 	assert.equal(new Set(paths).size, paths.length);
 });
 
+test("methods are paths as Connect writes them, in our package, and no two are the same", () => {
+	const paths = Object.values(contract.API_METHODS);
+	for (const path of paths) assert.match(path, /^\/outrigger\.v1\.[A-Z][A-Za-z]+\/[A-Z][A-Za-z]+$/, path);
+	assert.equal(new Set(paths).size, paths.length);
+});
+
 test("nobody can change a name at run time", () => {
-	for (const table of [contract.PORTS, contract.HEADERS, contract.VARIABLES, contract.OPS_PATHS]) {
+	const { PORTS, HEADERS, VARIABLES, OPS_PATHS, API_METHODS } = contract;
+	for (const table of [PORTS, HEADERS, VARIABLES, OPS_PATHS, API_METHODS]) {
 		assert.ok(Object.isFrozen(table));
 	}
 });

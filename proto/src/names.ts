@@ -72,3 +72,25 @@ export const OPS_PATHS = Object.freeze({
 	/** Waits until the drain is over; a container's preStop hook calls it. */
 	drained: "/lifecycle/drained",
 } as const);
+
+/** Methods on the API port, as paths (Connect: `/package.Service/Method`). All are POST with JSON. */
+export const API_METHODS = Object.freeze({
+	/** Begins the drain or joins it; with `wait` answers when it is over. */
+	drain: "/outrigger.v1.Lifecycle/Drain",
+	/** The app takes traffic, as far as it is concerned. */
+	ready: "/outrigger.v1.Lifecycle/Ready",
+	/** The app wants no traffic until it says `ready`. */
+	notReady: "/outrigger.v1.Lifecycle/NotReady",
+	/** Holds up a drain for a time to live, or renews that. */
+	holdLease: "/outrigger.v1.Lifecycle/HoldLease",
+	releaseLease: "/outrigger.v1.Lifecycle/ReleaseLease",
+	/** What the app says of its parts, each for a time to live. */
+	reportHealth: "/outrigger.v1.Health/Report",
+	/** The whole tree, with causes, details and advice. */
+	getHealth: "/outrigger.v1.Health/Get",
+	getInfo: "/outrigger.v1.Agent/GetInfo",
+	/** The last exchanges, newest first. */
+	listExchanges: "/outrigger.v1.Agent/ListExchanges",
+	/** The exchanges with a request, correlation or trace id, each with an explanation. */
+	why: "/outrigger.v1.Agent/Why",
+} as const);

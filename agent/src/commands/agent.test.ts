@@ -42,6 +42,8 @@ class AgentProcess implements AsyncDisposable {
 		const settings = {
 			"inbound.0.listen": "127.0.0.1:0",
 			"ops.listen": "127.0.0.1:0",
+			"api.listen": "127.0.0.1:0",
+			"health.app.http": "none",
 			"drain.announceMin": "0s",
 			"drain.quietMin": "0s",
 			"drain.quietMax": "0s",

@@ -6,6 +6,7 @@ import { LogSink } from "../foundation/log-sink.ts";
 import { systemScheduler } from "../foundation/scheduler.ts";
 import { agentStopBudget, stopBudget } from "../lifecycle/budget.ts";
 import { drainExitCode } from "../lifecycle/drain-report.ts";
+import { listenForFaults } from "../lifecycle/process-faults.ts";
 import { type EndSignal, listenForEnd, signalReason } from "../lifecycle/signals.ts";
 import { type Command, EXIT, type Io, type ParsedArgs } from "./command.ts";
 import { configOptions, loadConfig, problemText, warningText } from "./load-config.ts";
@@ -35,7 +36,16 @@ async function runAgent(args: ParsedArgs, io: Io): Promise<number> {
 	if (sink === undefined) return EXIT.failed;
 
 	const agent = new Agent({ settings, clock: systemClock, scheduler: systemScheduler, sink });
-	const signalled = Promise.withResolvers<EndSignal>();
+	const signalled = Promise.withResolvers<EndSignal | "fault">();
+	let hasFaulted = false;
+	const stopFaults = listenForFaults(process, agent.log, {
+		onFault: () => {
+			hasFaulted = true;
+			void agent.fault(); // also in the middle of a drain
+			signalled.resolve("fault");
+		},
+		onSecond: () => void agent.endNow("fault"),
+	});
 	const stopListening = listenForEnd(process, systemClock, {
 		first: (signal) => signalled.resolve(signal),
 		second: () => void agent.endNow("second_signal"),
@@ -45,17 +55,21 @@ async function runAgent(args: ParsedArgs, io: Io): Promise<number> {
 		agent.log.info("listening", {
 			inbound: addresses.inbound.map(renderAddress).join(","),
 			ops: renderAddress(addresses.ops),
+			...(addresses.api === undefined ? {} : { api: renderAddress(addresses.api) }),
 		});
-		const reason = signalReason(await signalled.promise);
-		const isDrain = settings.drain.sigterm === "drain";
-		await (isDrain ? agent.drain(reason) : agent.endNow(reason));
-		return drainExitCode(await agent.stop());
+		const signal = await signalled.promise;
+		if (signal === "fault") await agent.fault();
+		else if (settings.drain.sigterm === "drain") await agent.drain(signalReason(signal));
+		else await agent.endNow(signalReason(signal));
+		const report = await agent.stop();
+		return hasFaulted ? EXIT.failed : drainExitCode(report);
 	} catch (error) {
 		agent.log.error("the agent cannot start", { error: error instanceof Error ? error.message : String(error) });
 		await agent.stop();
 		return EXIT.failed;
 	} finally {
 		stopListening();
+		stopFaults();
 		// Who does not read the last lines holds up no exit.
 		await sink.flush(Deadline.after(systemClock, agentStopBudget(stopBudget(settings.drain)).linesMs));
 	}

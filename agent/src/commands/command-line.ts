@@ -2,7 +2,6 @@ import { parseArgs } from "node:util";
 import { didYouMean } from "../config/did-you-mean.ts";
 import { type Command, EXIT, type Io, type OptionSpec, type ParsedArgs, UsageError } from "./command.ts";
 import { commonOptions } from "./common-options.ts";
-import { COMMANDS } from "./registry.ts";
 
 /** Words → command, flags checked → its exit code. */
 
@@ -12,12 +11,13 @@ export interface Outcome {
 	readonly leavesAtOnce: boolean;
 }
 
-type Commands = Readonly<Record<string, () => Promise<Command>>>;
+/** By name. Each is loaded when it is called. */
+export type Commands = Readonly<Record<string, () => Promise<Command>>>;
 
 const programName = "outrigger";
 
 /** @param argv Without the program's own two words. */
-export async function runCommandLine(argv: readonly string[], io: Io, commands: Commands = COMMANDS): Promise<Outcome> {
+export async function runCommandLine(argv: readonly string[], io: Io, commands: Commands): Promise<Outcome> {
 	let command: Command | undefined;
 	try {
 		command = await loadCommand(argv[0], commands);

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { KEY_PATHS } from "../config/keys.ts";
 import type { Io } from "./command.ts";
 import { runCommandLine } from "./command-line.ts";
+import { COMMANDS } from "./registry.ts";
 
 interface Said {
 	readonly out: string;
@@ -29,12 +30,16 @@ async function type(given: Given, ...argv: readonly string[]): Promise<Said> {
 		isTerminal,
 		columns: isTerminal ? 80 : undefined,
 	});
-	const { code } = await runCommandLine(["config", ...argv], {
-		stdout: output("out"),
-		stderr: output("err"),
-		env,
-		cwd,
-	});
+	const { code } = await runCommandLine(
+		["config", ...argv],
+		{
+			stdout: output("out"),
+			stderr: output("err"),
+			env,
+			cwd,
+		},
+		COMMANDS,
+	);
 	return { ...said, code };
 }
 

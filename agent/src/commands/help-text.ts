@@ -1,5 +1,6 @@
 import type { Command, OptionSpec } from "./command.ts";
 import { commonOptions } from "./common-options.ts";
+import { wrap } from "./output.ts";
 
 /** Help as text, for one command and for all. */
 
@@ -70,18 +71,4 @@ function columnsOf(rows: readonly (readonly [left: string, right: string])[], wi
 			return isStacked ? `  ${head}\n${body}\n` : `${`  ${head}`.padEnd(left)}${body.slice(left)}\n`;
 		})
 		.join("");
-}
-
-/** Breaks at spaces; each line begins with `indent`. */
-function wrap(text: string, width: number, indent: string): string {
-	const lines: string[] = [];
-	let line = indent;
-	for (const word of text.split(" ")) {
-		const isFirst = line === indent;
-		if (!isFirst && line.length + 1 + word.length > width) {
-			lines.push(line);
-			line = indent + word;
-		} else line += isFirst ? word : ` ${word}`;
-	}
-	return [...lines, line].join("\n");
 }

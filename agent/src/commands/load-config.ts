@@ -1,3 +1,4 @@
+import { renderAddress } from "../config/address.ts";
 import type { FlagValue } from "../config/flags.ts";
 import { type Loaded, type LoadedSettings, loadSettings } from "../config/layers.ts";
 import { type Problem, renderProblems } from "../config/problems.ts";
@@ -41,6 +42,12 @@ export function loadConfig(args: ParsedArgs, io: Io, options: LoadOptions): Prom
 		sets: stringOptions(args, "set"),
 		flags: options.flags ?? [],
 	});
+}
+
+/** Where the configuration says that the agent's API is; `undefined` when it has problems. */
+export async function configuredApi(io: Io): Promise<string | undefined> {
+	const loaded = await loadConfig({ values: {}, positionals: [], rest: undefined }, io, { app: "advised" });
+	return loaded.ok ? renderAddress(loaded.settings.api.listen) : undefined;
 }
 
 /** Whether nobody has set this key: `drain.announceMin`, `inbound.0.listen`. */

@@ -37,3 +37,31 @@ export function usesColour(output: Output, env: Io["env"]): boolean {
 	const isForbidden = env["NO_COLOR"] !== undefined && env["NO_COLOR"] !== "";
 	return output.isTerminal && !isForbidden && env["TERM"] !== "dumb";
 }
+
+/** Breaks at spaces; each line begins with `indent`. */
+export function wrap(text: string, width: number, indent: string): string {
+	const lines: string[] = [];
+	let line = indent;
+	for (const word of text.split(" ")) {
+		const isFirst = line === indent;
+		if (!isFirst && line.length + 1 + word.length > width) {
+			lines.push(line);
+			line = indent + word;
+		} else line += isFirst ? word : ` ${word}`;
+	}
+	return [...lines, line].join("\n");
+}
+
+const STYLES = { bold: 1, dim: 2, bad: 31, good: 32, warn: 33 } as const;
+export type Style = keyof typeof STYLES;
+export type Paint = (style: Style, text: string) => string;
+
+/** What puts colour on text, or leaves it as it is. */
+export function painter(isColoured: boolean): Paint {
+	return (style, text) => (isColoured ? `\u001b[${STYLES[style]}m${text}\u001b[0m` : text);
+}
+
+/** Text of somebody else, for a terminal: what could move the cursor or turn the writing round becomes a space. */
+export function printable(text: string): string {
+	return text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, " ");
+}

@@ -1,14 +1,14 @@
 import { EXIT, type Io, type Output } from "./command.ts";
-import { runCommandLine } from "./command-line.ts";
+import { type Commands, runCommandLine } from "./command-line.ts";
 
 /** The real streams and environment as an `Io`, and the command line run on them. */
 
 /** Runs what the process was called with. Resolves to the exit code once results have been read (or the command does not wait). */
-export async function runOnProcess(): Promise<number> {
+export async function runOnProcess(commands: Commands): Promise<number> {
 	const stdout = new StreamOutput(process.stdout);
 	const stderr = new StreamOutput(process.stderr);
 	const io: Io = { stdout, stderr, env: process.env, cwd: process.cwd() };
-	const { code, leavesAtOnce } = await runCommandLine(process.argv.slice(2), io);
+	const { code, leavesAtOnce } = await runCommandLine(process.argv.slice(2), io, commands);
 	if (leavesAtOnce) return code;
 	await Promise.all([stdout.flushed(), stderr.flushed()]);
 	if (stdout.failure === undefined) return code;

@@ -10,6 +10,9 @@ export interface CatalogCommand extends Omit<Command, "run"> {
 export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = Object.freeze({
 	agent: async () => (await import("./agent.ts")).agentCommand,
 	run: async () => (await import("./run.ts")).runCommand,
+	drain: async () => (await import("./drain.ts")).drainCommand,
+	status: async () => (await import("./status.ts")).statusCommand,
+	why: async () => (await import("./why.ts")).whyCommand,
 	config: async () => (await import("./config.ts")).configCommand,
 	completion: async () => withCatalog((await import("./completion.ts")).completionCommand),
 	version: async () => (await import("./version.ts")).versionCommand,

@@ -502,6 +502,7 @@ test(
 				OUTRIGGER_INBOUND__0__LISTEN: "127.0.0.1:0",
 				OUTRIGGER_OPS__LISTEN: "127.0.0.1:0",
 				OUTRIGGER_API__LISTEN: "127.0.0.1:0",
+				OUTRIGGER_HEALTH__APP__HTTP: "none", // this app answers nothing until it is told to
 			},
 			stdio: ["ignore", "pipe", "pipe"],
 		});

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isHostName, isLoopback, listenersClash, parseListen, parseTarget, renderAddress } from "./address.ts";
+import {
+	isHostName,
+	isLoopback,
+	listenersClash,
+	listenOptions,
+	parseListen,
+	parseTarget,
+	renderAddress,
+} from "./address.ts";
 import type { Address } from "./settings.ts";
 
 const long = `/${"a".repeat(107)}`;
@@ -114,4 +122,10 @@ test("host names have labels of 1 to 63 characters and are no numbers", () => {
 	for (const name of ["", "a".repeat(64), `${"a.".repeat(127)}a`, "1.2.3.4", "a b", "a.", "-a", "a-"]) {
 		assert.equal(isHostName(name), false, name);
 	}
+});
+
+test("what a server is told to listen on is the address, and nothing that it does not say", () => {
+	assert.deepEqual(listenOptions(listen(":80")), { port: 80 });
+	assert.deepEqual(listenOptions(listen("[::1]:80")), { port: 80, host: "::1" });
+	assert.deepEqual(listenOptions(listen("unix:/run/a.sock")), { path: "/run/a.sock" });
 });

@@ -40,6 +40,14 @@ export function renderAddress(address: Address): string {
 	return `${host.includes(":") ? `[${host}]` : host}:${address.port}`;
 }
 
+/** What `net.Server.listen` wants to be told. Without a host Node binds `::`, which takes both families where the system has IPv6, and 0.0.0.0 where it has not. */
+export function listenOptions(
+	address: Address,
+): { readonly path: string } | { readonly port: number; readonly host?: string } {
+	if (address.kind === "unix") return { path: address.path };
+	return address.host === undefined ? { port: address.port } : { port: address.port, host: address.host };
+}
+
 /** Whether only this pod (or machine) can reach what listens there. */
 export function isLoopback(address: Address): boolean {
 	if (address.kind === "unix") return true;

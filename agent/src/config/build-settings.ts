@@ -51,9 +51,14 @@ export function buildSettings(values: Effective, env: Env, bufferedBytes: number
 		ops: {
 			listen: values.get("ops.listen"),
 			connectionsMax: values.get("ops.connections"),
+			waitersMax: values.get("ops.waiters"),
 			bearerTokenFile: values.get("ops.bearerTokenFile"),
 		},
-		api: { listen: values.get("api.listen"), hosts: values.get("api.hosts") },
+		api: {
+			listen: values.get("api.listen"),
+			connectionsMax: values.get("api.connections"),
+			hosts: values.get("api.hosts"),
+		},
 		capture: values.get("capture"),
 		workers: values.get("workers"),
 		limits: {
@@ -136,6 +141,7 @@ export function buildSettings(values: Effective, env: Env, bufferedBytes: number
 		health: {
 			app: {
 				http: values.get("health.app.http"),
+				grpc: values.get("health.app.grpc"),
 				intervalMs: values.get("health.app.interval"),
 				timeoutMs: values.get("health.app.timeout"),
 				fall: values.get("health.app.fall"),
@@ -151,6 +157,7 @@ export function buildSettings(values: Effective, env: Env, bufferedBytes: number
 				rise: values.get("health.checks[].rise", index),
 				critical: values.get("health.checks[].critical", index),
 			})),
+			reportsMax: values.get("health.reports"),
 		},
 		drain: {
 			graceMs: values.get("drain.grace"),
@@ -158,13 +165,18 @@ export function buildSettings(values: Effective, env: Env, bufferedBytes: number
 			quietMinMs: values.get("drain.quietMin"),
 			quietMaxMs: values.get("drain.quietMax"),
 			streamsMs: values.get("drain.streams"),
+			leasesMax: values.get("drain.leases"),
 			startWithinMs: values.get("drain.startWithin"),
 			appStopMs: values.get("drain.appStop"),
 			agentStopMs: values.get("drain.agentStop"),
 			sigterm: values.get("drain.sigterm"),
 			report: values.get("drain.report"),
 		},
-		probes: { agents: values.get("probes.agents"), paths: values.get("probes.paths") },
+		probes: {
+			agents: values.get("probes.agents"),
+			paths: values.get("probes.paths"),
+			timeoutMs: values.get("probes.timeout"),
+		},
 	});
 }
 

@@ -2,6 +2,7 @@ import {
 	boolean,
 	choice,
 	duration,
+	hideUserinfo,
 	integer,
 	ipAddress,
 	type Kind,
@@ -81,6 +82,24 @@ const urlPath: TextRule = {
 	expected: "a path that begins with / and has no query",
 	pattern: "/[^\\s?#\\x00-\\x1f\\x7f]*",
 	charactersMax: 1024,
+};
+
+/** A readiness probe's path may have a query; one on another port, or with TLS, is told as a URL. */
+const healthPage: TextRule = {
+	label: "path or URL",
+	expected: "a path that begins with /, or a URL that begins with http:// or https://",
+	pattern: '(?:/|https?://[^\\s/?#]+)[!-"$-~]*',
+	charactersMax: 2000,
+	refuse: (value) => (value.startsWith("/") || URL.canParse(value) ? undefined : "this is not a URL"),
+	show: hideUserinfo,
+};
+
+/** What HealthCheckRequest.service may hold, as far as one can type it. */
+const grpcService: TextRule = {
+	label: "gRPC service",
+	expected: "the name of a gRPC service such as shop.Orders, or * for the whole server",
+	pattern: "[!-~]+",
+	charactersMax: 255,
 };
 
 /** `*` stands for the rest of a segment's characters, at the end for anything. */
@@ -237,7 +256,15 @@ export const KEYS = Object.freeze({
 	"ops.connections": key({
 		kind: integer(1, 65_535),
 		default: 64,
-		meaning: "How many connections the ops port holds at a time; more are closed at once.",
+		meaning:
+			"How many connections the ops port holds at a time, without those of ops.waiters. Beyond it an old one makes room for the new.",
+		example: 16,
+	}),
+	"ops.waiters": key({
+		kind: integer(1, 1024),
+		default: 64,
+		meaning:
+			"How many stop hooks may wait at /lifecycle/drained at a time. Beyond it the oldest of the address that has most of them makes room.",
 		example: 16,
 	}),
 	"ops.bearerTokenFile": key({
@@ -253,6 +280,13 @@ export const KEYS = Object.freeze({
 		meaning:
 			"Where the app and the outrigger commands talk to the agent. Loopback only, because what is asked there changes things.",
 		example: "unix:/run/outrigger/api.sock",
+	}),
+	"api.connections": key({
+		kind: integer(8, 65_535),
+		default: 256,
+		meaning:
+			"How many connections the API holds at a time. A new one replaces the one that has been idle longest; three quarters may wait for something.",
+		example: 64,
 	}),
 	"api.hosts": key({
 		kind: list(text(hostName), { itemsMax: 32, plural: "hosts" }),
@@ -636,11 +670,18 @@ export const KEYS = Object.freeze({
 	}),
 
 	"health.app.http": key({
-		kind: or(or(text(urlPath), "auto", "auto" as const), "none", "none" as const),
+		kind: or(or(text(healthPage), "auto", "auto" as const), "none", "none" as const),
 		default: "auto",
 		meaning:
-			"Path that is asked for the app's health. auto: /health unless that is 404, then whether the port accepts. none: the port only.",
+			"Page that is asked for the app's health: a path on the app's first port, or a URL. auto: /health, unless the answer is 4xx or no HTTP; then only whether the port accepts. none: the port only.",
 		example: "/healthz",
+	}),
+	"health.app.grpc": key({
+		kind: or(text(grpcService), "none", "none" as const),
+		default: "none",
+		meaning:
+			"Service whose health is asked for by grpc.health.v1 on the app's first port, in place of health.app.http. *: the server as a whole.",
+		example: "shop.Orders",
 	}),
 	"health.app.interval": key({
 		kind: duration("100ms", "1h"),
@@ -669,7 +710,8 @@ export const KEYS = Object.freeze({
 	"health.app.critical": key({
 		kind: boolean(),
 		default: true,
-		meaning: "Whether the pod is not ready while the app is unhealthy; otherwise it is only a warning.",
+		meaning:
+			"Whether the pod is not ready while the app's check fails; otherwise that is only a warning. A port that refuses always makes it not ready.",
 		example: false,
 	}),
 	"health.checks[].name": key({
@@ -683,7 +725,8 @@ export const KEYS = Object.freeze({
 		kind: optional(url(["http", "https", "tcp", "grpc"], true)),
 		default: none,
 		defaultNote: "must be there",
-		meaning: "What is checked: a page that answers 2xx, a port that accepts, or a gRPC health service.",
+		meaning:
+			"What is checked: a page that answers 2xx or 3xx, a port that accepts, or grpc.health.v1 of a service (without a path: of the whole server).",
 		example: "tcp://localhost:5432",
 	}),
 	"health.checks[].interval": key({
@@ -717,6 +760,13 @@ export const KEYS = Object.freeze({
 		example: true,
 	}),
 
+	"health.reports": key({
+		kind: integer(0, 10_000),
+		default: 256,
+		meaning: "How many contributors the app may push to health's tree. More are refused.",
+		example: 32,
+	}),
+
 	"drain.grace": key({
 		kind: duration("2s", "24h"),
 		default: "30s",
@@ -746,8 +796,15 @@ export const KEYS = Object.freeze({
 	"drain.streams": key({
 		kind: duration("0s", "24h"),
 		default: "10s",
-		meaning: "How long event streams are left alone before they are closed.",
+		meaning: "How long event streams are left alone, from the beginning of the drain, before they are closed.",
 		example: "30s",
+	}),
+	"drain.leases": key({
+		kind: integer(1, 10_000),
+		default: 64,
+		meaning:
+			"How many leases the app may hold at a time. A drain waits for each until it is released or its time to live is over.",
+		example: 8,
 	}),
 	"drain.startWithin": key({
 		kind: duration("100ms", "10m"),
@@ -795,6 +852,13 @@ export const KEYS = Object.freeze({
 		default: nothing,
 		meaning: "Paths that only probes ask for.",
 		example: ["/health"],
+	}),
+	"probes.timeout": key({
+		kind: duration("100ms", "5m"),
+		default: "5s",
+		meaning:
+			"The longest that a probe of the pod may take. A connection to the app's own port that is there for longer is no probe but traffic that comes past the agent.",
+		example: "15s",
 	}),
 });
 

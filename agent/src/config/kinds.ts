@@ -388,7 +388,7 @@ export function url(schemes: readonly string[], needsPort: boolean): Kind<string
 }
 
 /** `http://user:secret@host/` → `http://[hidden]@host/`. */
-function hideUserinfo(value: string): string {
+export function hideUserinfo(value: string): string {
 	return value.replace(/(:\/\/)[^/?#\s]*@/, "$1[hidden]@");
 }
 

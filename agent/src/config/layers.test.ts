@@ -91,6 +91,19 @@ describe("the settings", () => {
 		assert.deepEqual(await good({ env, app: "required" }), await good({ yaml: promised, app: "required" }));
 	});
 
+	test("the app's check is a path with its query, a URL or a gRPC service; a URL's password is not shown", async () => {
+		const app = async (yaml: string): Promise<readonly string[]> => {
+			const { http, grpc } = (await good({ yaml: `health: { app: ${yaml} }` })).health.app;
+			return [http, grpc];
+		};
+		assert.deepEqual(await app("{ http: '/ready?full=1' }"), ["/ready?full=1", "none"]);
+		assert.deepEqual(await app("{ http: 'https://localhost:8443/ready' }"), ["https://localhost:8443/ready", "none"]);
+		assert.deepEqual(await app("{ grpc: shop.Orders }"), ["auto", "shop.Orders"]);
+		assert.deepEqual(await app("{ http: none, grpc: '*' }"), ["none", "*"]);
+		const loaded = await load({ yaml: "health: { app: { http: 'http://me:secret@localhost:81/' } }" });
+		assert.ok(loaded.ok && !JSON.stringify(loaded.entries).includes("secret"));
+	});
+
 	test("are complete, frozen to the last leaf, and can be handed to a thread", async () => {
 		const settings = await good({ yaml: promised });
 		const walk = (value: unknown, path: string): void => {
@@ -546,6 +559,19 @@ const table: readonly (readonly [string, Given, readonly string[]])[] = [
 			"c.yaml:3:54 conflict health.checks.1.timeout",
 		],
 	],
+	[
+		"two checks of the one app, a service that is none, and a port with a path",
+		{
+			yaml: "health:\n  app: { http: /ready, grpc: '*' }\n  checks: [{ name: a, url: 'tcp://a:1/b' }, { name: b, url: 'tcp://a:1/' }]",
+		},
+		["c.yaml:2:30 conflict health.app.grpc", "c.yaml:3:28 bad_value health.checks.0.url"],
+	],
+	[
+		"a page of the app that is neither path nor URL, and a gRPC service that is none",
+		{ yaml: "health:\n  app: { http: 'tcp://a:1', grpc: a b }" },
+		["c.yaml:2:16 bad_value health.app.http", "c.yaml:2:35 bad_value health.app.grpc"],
+	],
+	["a page at no URL", { yaml: "health: { app: { http: 'http://[/' } }" }, ["c.yaml:1:24 bad_value health.app.http"]],
 	[
 		"a check by variable only",
 		{ env: { OUTRIGGER_HEALTH__CHECKS__0__NAME: "a" } },

@@ -25,6 +25,7 @@ export function checkRules(values: Effective, app: AppRule): void {
 	checkNames(values, report);
 	checkRoutes(values, report);
 	checkTimes(values, report);
+	checkHealth(values, report);
 	checkDrain(values, report);
 	checkLimits(values, report);
 	checkTraces(values, report);
@@ -258,6 +259,35 @@ function checkTimes(values: Effective, report: Report): void {
 		notLonger("health.checks[].timeout", "health.checks[].interval", index);
 }
 
+/** One app has one check; whoever wants more has `health.checks`. */
+function checkHealth(values: Effective, report: Report): void {
+	if (allSound(values, "health.app.http", "health.app.grpc")) {
+		const http = values.get("health.app.http");
+		if (values.get("health.app.grpc") !== "none" && http !== "auto" && http !== "none") {
+			report({
+				kind: "conflict",
+				place: blamed(values, ["health.app.grpc", "health.app.http"]),
+				key: "health.app.grpc",
+				message: "health.app.http names a page as well, and the app has one check",
+				expected: "one of the two; the other may be an entry of health.checks with critical: true",
+				example: "health: { app: { grpc: shop.Orders } }",
+			});
+		}
+	}
+	for (const index of indexes(values.count("health.checks"))) {
+		const url = values.isSound("health.checks[].url", index) ? values.get("health.checks[].url", index) : undefined;
+		if (url === undefined || !/^tcp:\/\/[^/?]*[/?]./.test(url)) continue;
+		report({
+			kind: "bad_value",
+			place: values.placeOf("health.checks[].url", index),
+			key: concretePath("health.checks[].url", index),
+			message: "a port has no path",
+			expected: "tcp:// with host and port only",
+			example: exampleFor(values.placeOf("health.checks[].url", index), "url", "tcp://localhost:5432"),
+		});
+	}
+}
+
 /** The app has at most this part of the grace period to itself (`drain.appStop`). */
 const appStopShareMax = 1 / 3;
 
@@ -269,7 +299,10 @@ function checkDrain(values: Effective, report: Report): void {
 	const agentMs = values.get("drain.agentStop");
 	const appMs = Math.min(values.get("drain.appStop"), Math.floor(graceMs * appStopShareMax));
 	const sumMs = announceMs + appMs + agentMs;
-	if (sumMs <= graceMs) return;
+	if (sumMs <= graceMs) {
+		checkDrainShares(values, graceMs - appMs - agentMs, report);
+		return;
+	}
 	const place = blamed(values, ["drain.announceMin", "drain.agentStop", "drain.grace", "drain.appStop"]);
 	report({
 		kind: "conflict",
@@ -281,6 +314,21 @@ function checkDrain(values: Effective, report: Report): void {
 		expected: "a longer terminationGracePeriodSeconds (and drain.grace), or shorter parts",
 		example: `drain: { grace: ${renderDuration(graceThatFits(announceMs, agentMs, values.get("drain.appStop")))} }`,
 	});
+}
+
+/** What happens side by side within the drain: each may last as long as the drain, and no longer. Defaults that do not fit are cut short silently. */
+function checkDrainShares(values: Effective, drainMs: number, report: Report): void {
+	for (const path of ["drain.quietMin", "drain.streams"] as const) {
+		if (!values.isSound(path) || !values.isGiven(path) || values.get(path) <= drainMs) continue;
+		report({
+			kind: "conflict",
+			place: values.placeOf(path),
+			key: path,
+			message: `${renderDuration(values.get(path))} is longer than the whole drain, for which drain.grace leaves ${renderDuration(drainMs)}`,
+			expected: "at most drain.grace without drain.appStop (at most a third of it) and drain.agentStop",
+			example: exampleFor(values.placeOf(path), path, renderDuration(drainMs)),
+		});
+	}
 }
 
 /** The least whole seconds into which the parts fit: the app's stop grows with the grace, up to its own value. */

@@ -52,9 +52,10 @@ export interface Settings {
 	readonly ops: {
 		readonly listen: Address;
 		readonly connectionsMax: number;
+		readonly waitersMax: number;
 		readonly bearerTokenFile: string | undefined;
 	};
-	readonly api: { readonly listen: Address; readonly hosts: readonly string[] };
+	readonly api: { readonly listen: Address; readonly connectionsMax: number; readonly hosts: readonly string[] };
 	readonly capture: "port" | "env" | "none";
 	readonly workers: number;
 	readonly limits: {
@@ -143,8 +144,10 @@ export interface Settings {
 	};
 	readonly health: {
 		readonly app: {
-			/** `auto`, `none`, or a path. */
+			/** `auto`, `none`, a path with or without query, or an http(s) URL. */
 			readonly http: string;
+			/** `none`, `*` for the server as a whole, or the name of a service. */
+			readonly grpc: string;
 			readonly intervalMs: number;
 			readonly timeoutMs: number;
 			readonly fall: number;
@@ -152,6 +155,8 @@ export interface Settings {
 			readonly critical: boolean;
 		};
 		readonly checks: readonly CheckSettings[];
+		/** Pushed contributors. */
+		readonly reportsMax: number;
 	};
 	readonly drain: {
 		readonly graceMs: number;
@@ -159,6 +164,7 @@ export interface Settings {
 		readonly quietMinMs: number;
 		readonly quietMaxMs: number;
 		readonly streamsMs: number;
+		readonly leasesMax: number;
 		readonly startWithinMs: number;
 		readonly appStopMs: number;
 		readonly agentStopMs: number;
@@ -170,6 +176,8 @@ export interface Settings {
 		/** Prefixes of `User-Agent`. */
 		readonly agents: readonly string[];
 		readonly paths: readonly string[];
+		/** The longest that a probe's connection to the app's port may last. */
+		readonly timeoutMs: number;
 	};
 }
 

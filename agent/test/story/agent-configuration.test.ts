@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { runCommandLine } from "../../src/commands/command-line.ts";
+import { COMMANDS } from "../../src/commands/registry.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "outrigger-story-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -55,20 +56,24 @@ for (const { what, file, env = {}, words = [], says } of kinds) {
 		let stdout = "";
 		let stderr = "";
 		const output = (write: (text: string) => void) => ({ isTerminal: false, columns: undefined, write });
-		const { code } = await runCommandLine(["agent", ...(file === undefined ? [] : ["--config", path]), ...words], {
-			stdout: output((text) => {
-				stdout += text;
-			}),
-			stderr: output((text) => {
-				stderr += text;
-			}),
-			env: {
-				...(what === "no app" || what.startsWith("an app that") ? {} : { OUTRIGGER_APP_PORT: "3000" }),
-				OUTRIGGER_OPS__LISTEN: `127.0.0.1:${address.port}`,
-				...env,
+		const { code } = await runCommandLine(
+			["agent", ...(file === undefined ? [] : ["--config", path]), ...words],
+			{
+				stdout: output((text) => {
+					stdout += text;
+				}),
+				stderr: output((text) => {
+					stderr += text;
+				}),
+				env: {
+					...(what === "no app" || what.startsWith("an app that") ? {} : { OUTRIGGER_APP_PORT: "3000" }),
+					OUTRIGGER_OPS__LISTEN: `127.0.0.1:${address.port}`,
+					...env,
+				},
+				cwd: folder,
 			},
-			cwd: folder,
-		});
+			COMMANDS,
+		);
 		taken.close();
 		assert.equal(code, 78, stderr);
 		assert.equal(stdout, "");
