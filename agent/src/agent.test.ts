@@ -38,6 +38,8 @@ class Run implements AsyncDisposable {
 			"inbound.0.listen": "127.0.0.1:0",
 			...(appPort === undefined ? {} : { "inbound.0.app": `127.0.0.1:${appPort}` }),
 			"ops.listen": "127.0.0.1:0",
+			"api.listen": "127.0.0.1:0",
+			"health.app.http": "none",
 			"routes.openapi": "none",
 			"drain.announceMin": "0s",
 			"drain.quietMin": "0s",

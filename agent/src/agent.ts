@@ -4,19 +4,29 @@ import { DataThreads } from "./bridge/data-threads.ts";
 import { SeriesUnion } from "./bridge/series-table.ts";
 import { renderAddress } from "./config/address.ts";
 import type { Address, Settings } from "./config/settings.ts";
+import { realSystem } from "./config/system.ts";
+import { type AgentInfo, agentMethods } from "./contract/agent-service.ts";
+import { healthMethods } from "./contract/health-service.ts";
+import { lifecycleMethods } from "./contract/lifecycle-service.ts";
+import { ContractServer } from "./contract/server.ts";
 import { BUILD_INFO } from "./foundation/build-info.ts";
 import type { Clock } from "./foundation/clock.ts";
 import type { Component } from "./foundation/component.ts";
 import { Deadline } from "./foundation/deadline.ts";
 import { Drain } from "./foundation/drain.ts";
+import { FAULTS } from "./foundation/fault.ts";
 import type { LogSink } from "./foundation/log-sink.ts";
 import { LINE_OWNERS } from "./foundation/log-sink.ts";
 import { AgentLogger } from "./foundation/logger.ts";
 import type { Cancel, Scheduler } from "./foundation/scheduler.ts";
 import { SETTLE_MS, settleHeap } from "./foundation/settle-heap.ts";
-import { AppPort, type AppPortStatus, appPlaces, tryConnect } from "./lifecycle/app-port.ts";
+import { AgentHealth } from "./lifecycle/agent-health.ts";
+import { appPlaces, tryConnect } from "./lifecycle/app-port.ts";
+import { AppWatch } from "./lifecycle/app-watch.ts";
 import { Arrivals } from "./lifecycle/arrivals.ts";
 import { agentStopBudget, type StopBudget, stopBudget } from "./lifecycle/budget.ts";
+import { type BypassReading, BypassWatch } from "./lifecycle/bypass.ts";
+import { Checks } from "./lifecycle/checks.ts";
 import {
 	type DrainReport,
 	drainReport,
@@ -25,7 +35,11 @@ import {
 	writeTerminationMessage,
 } from "./lifecycle/drain-report.ts";
 import { type DrainOutcome, DrainSequence, type StopReason } from "./lifecycle/drain-sequence.ts";
+import { HealthTree } from "./lifecycle/health-tree.ts";
+import { Leases } from "./lifecycle/leases.ts";
 import { lifecycleMetrics } from "./lifecycle/lifecycle-metrics.ts";
+import { NameLookups } from "./lifecycle/name-lookup.ts";
+import { ownSockets, readTable } from "./lifecycle/proc-sockets.ts";
 import { ComponentRunner } from "./lifecycle/run-components.ts";
 import { NO_SOURCE, ownAddresses, type SourceAddresses, sourceAddresses } from "./lifecycle/source-address.ts";
 import { LifecycleState, type MoveReason } from "./lifecycle/state.ts";
@@ -35,13 +49,17 @@ import { ExchangeMetrics } from "./observe/exchange-metrics.ts";
 import { type ExchangeObserver, ExchangeObservers, exemplarObserver } from "./observe/exchange-observers.ts";
 import { type OpenapiOutcome, OpenapiRoutes } from "./observe/openapi-routes.ts";
 import { RecentExchanges } from "./observe/recent.ts";
+import { DrainedRoute } from "./ops/drained.ts";
 import { MetricsPage } from "./ops/metrics-page.ts";
-import type { ProbeSource } from "./ops/probes.ts";
+import type { ProbeAnswer, ProbeSource } from "./ops/probes.ts";
 import { OpsServer } from "./ops/server.ts";
+import { IdSource } from "./telemetry/ids.ts";
 import { AgentRegistry } from "./telemetry/registry.ts";
 
 /** Memory for the exchanges that `outrigger why` can still tell of. */
 const RECENT_BYTES = 1 << 20;
+/** A lease is held long before a drain, whose deadline then bounds it. */
+const LEASE_TTL_MAX_MS = 24 * 60 * 60 * 1000;
 /** What each part may take to start. */
 const START_MS = 10_000;
 
@@ -67,32 +85,44 @@ export interface AgentAddresses {
 /**
  * The agent: every part, in the order in which it comes to exist, and what each is handed. Nothing else knows all of them.
  *
- * Started in this order: data threads, observers, the app's check, the ops port. The data threads come first because they serve; probes come last
- * because they say that the rest is there. Stop is the reverse, so that 9801 is closed first of the servers only when the process ends anyway.
+ * Started in this order: data threads, observers, the ops port, the API, the app's checks, the looks at health and sockets. The data threads come first because they serve. Stop
+ * is the reverse, but for what is told last: first what is left is cut and counted, and observers write it; then 9801 and the others close.
  */
 export class Agent {
 	readonly recent = new RecentExchanges(RECENT_BYTES);
+	/** Names this run of the agent: who has told us something and sees another epoch has to tell it again. */
+	readonly epoch: string;
 	readonly #settings: Settings;
 	readonly #clock: Clock;
 	readonly #scheduler: Scheduler;
 	readonly #log: AgentLogger;
+	readonly #startedWallMs: number;
 	readonly #state: LifecycleState;
 	readonly #drain = new Drain();
 	readonly #sequence: DrainSequence;
+	readonly #counters = new CounterReader();
 	readonly #threads: DataThreads;
-	readonly #appPorts: readonly AppPort[];
+	readonly #observers: ExchangeObservers;
+	readonly #tree: HealthTree;
+	readonly #app: AppWatch;
+	readonly #bypass: BypassWatch;
+	readonly #arrivals: Arrivals;
+	readonly #leases: Leases;
 	readonly #ops: OpsServer;
+	readonly #contract: ContractServer;
 	readonly #appPages: AppPages;
 	readonly #runner: ComponentRunner;
-	readonly #arrivals: Arrivals;
-	readonly #counters = new CounterReader();
-	readonly #observers: ExchangeObservers;
 	readonly #budget: StopBudget;
-	#stopping: Promise<DrainReport> | undefined;
 	#openapi: OpenapiRoutes | undefined;
 	#source: SourceAddresses = NO_SOURCE;
 	#sourceFound: Promise<void> | undefined;
 	#hasStarted = false;
+	/** What the caller of `outrigger drain` gave as the reason. */
+	#drainReason: string | undefined;
+	/** Looks at sockets that saw somebody, where there is no data path to count requests. */
+	#looksWithPeers = 0;
+	#endCloseLooks: (() => void) | undefined;
+	#stopping: Promise<DrainReport> | undefined;
 	#cancelSettle: Cancel | undefined;
 
 	constructor(parts: AgentParts) {
@@ -103,6 +133,9 @@ export class Agent {
 		const log = new AgentLogger(sink, clock, settings.log.level, settings.log.fieldBytesMax);
 		this.#log = log;
 		this.#state = new LifecycleState(clock, log);
+		this.#startedWallMs = clock.wallMs();
+		const ids = new IdSource();
+		this.epoch = ids.uuid7(this.#startedWallMs);
 
 		// ── what is counted, and who sees every exchange ──
 		const counters = this.#counters;
@@ -133,8 +166,63 @@ export class Agent {
 			beforeListen: () => this.#whenSourceIsFound(),
 		});
 
-		// ── leaving ──
+		// ── the app, and how all is ──
+		const userAgent = `outrigger/${BUILD_INFO.version}`;
+		const random = Math.random;
+		const lookups = new NameLookups();
 		this.#budget = stopBudget(settings.drain);
+		this.#tree = new HealthTree({ reportsMax: settings.health.reportsMax, clock, scheduler, log });
+		const tree = this.#tree;
+		this.#app = new AppWatch({
+			// Without a data path (`capture: none`) there is no inbound, and the app is watched all the same.
+			apps:
+				settings.inbound.length > 0
+					? settings.inbound
+					: settings.apps.map((app) => ({ name: renderAddress(app), app, protocol: undefined })),
+			health: settings.health.app,
+			appStopMs: this.#budget.appStopMs,
+			state: this.#state,
+			tree,
+			lookups,
+			userAgent,
+			ownAddresses,
+			tryConnect,
+			onAddress: (index, address) => this.#onAppAddress(index, address),
+			onReady: () => this.#askForRoutes(userAgent),
+			onGone: () => void this.#sequence.hurry("app_gone"),
+			clock,
+			scheduler,
+			random,
+			log,
+		});
+		const checks = new Checks(settings.health.checks, { tree, lookups, userAgent, clock, scheduler, random });
+		const agentHealth = new AgentHealth({
+			tree,
+			clock,
+			scheduler,
+			stalled: () => this.#threads.stalled(),
+			dataDelays: () => ({ seconds: counters.sum(CELL.DELAY_SUM), count: counters.sum(CELL.DELAY_COUNT) }),
+			rssBytes: () => process.memoryUsage.rss(),
+			memoryLimitBytes: realSystem.memoryLimitBytes(),
+			connectFailures: () =>
+				counters.sum(CELL.UPSTREAM_FAILED_START + FAULTS.app_refused.index) +
+				counters.sum(CELL.UPSTREAM_FAILED_START + FAULTS.app_connect_timeout.index),
+			appAccepts: () => this.#app.accepts,
+		});
+		this.#bypass = new BypassWatch(
+			settings.apps,
+			{
+				settledMs: settings.probes.timeoutMs,
+				ownListeners: [...settings.inbound.map(({ listen }) => listen), settings.ops.listen, settings.api.listen],
+			},
+			{ ownAddresses, readTable, ownSockets, clock, scheduler, log },
+		);
+		this.#bypass.subscribe((reading) => this.#onBypass(reading));
+		this.#adviseOnBudget();
+
+		// ── leaving ──
+		const hasDataPath = settings.inbound.length > 0;
+		const arrived = (): number => counters.sum(CELL.REQUESTS_ARRIVED) + this.#looksWithPeers;
 		this.#arrivals = new Arrivals({ arrived: () => counters.sum(CELL.REQUESTS_ARRIVED), clock, scheduler });
 		this.#sequence = new DrainSequence({
 			state: this.#state,
@@ -142,9 +230,10 @@ export class Agent {
 			reading: {
 				inFlight: () => Math.max(0, counters.sum(CELL.IN_FLIGHT) - counters.sum(CELL.EVENT_STREAMS)),
 				streams: () => counters.sum(CELL.EVENT_STREAMS),
-				arrived: () => counters.sum(CELL.REQUESTS_ARRIVED),
+				arrived,
 				meanGapMs: () => this.#arrivals.meanGapMs(),
-				bypass: () => 0,
+				// Where all traffic comes past us there is nothing else to go by, so everybody counts, however short he stays.
+				bypass: () => (hasDataPath ? this.#bypass.reading().settled : this.#bypass.reading().present),
 			},
 			plan: { ...settings.drain, budgetMs: this.#budget.drainMs },
 			acts: {
@@ -155,26 +244,18 @@ export class Agent {
 			scheduler,
 			log,
 		});
-		this.#state.subscribe(({ to }) => this.#threads.tell({ kind: "state", state: to }));
+		this.#leases = new Leases({
+			drain: this.#drain,
+			leasesMax: settings.drain.leasesMax,
+			newId: () => ids.uuid7(clock.wallMs()),
+			clock,
+			scheduler,
+		});
+		this.#state.subscribe(({ to }) => {
+			this.#threads.tell({ kind: "state", state: to });
+			if (to === "announcing") this.#endCloseLooks = this.#bypass.watchClosely();
+		});
 		void this.#sequence.over.then((outcome) => this.#report(outcome));
-
-		// ── the app ──
-		const { intervalMs, timeoutMs, fall, rise } = settings.health.app;
-		// Without a data path (`capture: none`) there is no inbound, and the app is watched all the same.
-		const watched: readonly { readonly name: string; readonly app: Address | undefined }[] =
-			settings.inbound.length > 0
-				? settings.inbound
-				: settings.apps.map((place) => ({ name: renderAddress(place), app: place }));
-		this.#appPorts = watched.map(
-			({ name, app: place }) =>
-				new AppPort(
-					`app-port ${name}`,
-					place,
-					{ intervalMs, timeoutMs, fall, rise },
-					{ clock, scheduler, random: Math.random, ownAddresses, tryConnect },
-				),
-		);
-		for (const [index, port] of this.#appPorts.entries()) port.subscribe((status) => this.#onAppPort(index, status));
 
 		// ── what is shown ──
 		const app = new AppPages({ urls: settings.metrics.app, clock, scheduler, log });
@@ -187,11 +268,16 @@ export class Agent {
 			{
 				recordsDropped: () => this.#observers.recordsDropped(),
 				linesDropped: () => LINE_OWNERS.map((owner) => [owner, sink.dropped(owner)] as const),
-				faults: () => this.#observers.faults(),
+				faults: () => [
+					...this.#observers.faults(),
+					["state", this.#state.observerFaults],
+					["health", tree.observerFaults],
+					["metrics_page", pageFaults],
+				],
 			},
 			settings.metrics,
 		);
-		const faults = new Map<string, number>();
+		let pageFaults = 0;
 		const metrics = new MetricsPage({
 			sources: [
 				{ name: "exchange_metrics", source: exchangeMetrics },
@@ -202,32 +288,101 @@ export class Agent {
 			clock,
 			log,
 			onFault: (observer, error) => {
-				faults.set(observer, (faults.get(observer) ?? 0) + 1);
+				pageFaults += 1;
 				log.error("a part of the metrics page failed", { observer, error });
 			},
 		});
+		const drained = new DrainedRoute({
+			whenBegun: (listener) => this.#state.subscribe(({ to }) => to === "announcing" && listener()),
+			over: this.#sequence.over,
+			remainingMs: () => this.#sequence.deadline?.remainingMs() ?? 0,
+			startWithinMs: settings.drain.startWithinMs,
+			onRestart: () => this.#app.expectRestart(),
+			clock,
+			scheduler,
+			log,
+		});
+		const probes = this.#probes();
 		this.#ops = new OpsServer({
 			listen: settings.ops.listen,
 			connectionsMax: settings.ops.connectionsMax,
+			waitersMax: settings.ops.waitersMax,
 			bearerTokenFile: settings.ops.bearerTokenFile,
 			metrics,
-			probes: this.#probes(),
-			routes: [],
+			probes,
+			routes: [drained],
 			clock,
 			log,
 		});
-		for (const metric of this.#ops.pulledMetrics) registry.add(metric);
-		const lifecycle = lifecycleMetrics({
-			state: this.#state,
-			health: () => [],
-			bypass: () => undefined,
-			leases: () => 0,
-			threadsReplaced: () => this.#threads.replaced,
-			report: () => this.report,
+		this.#contract = new ContractServer({
+			listen: settings.api.listen,
+			connectionsMax: settings.api.connectionsMax,
+			hosts: settings.api.hosts,
+			epoch: this.epoch,
+			methods: [
+				...lifecycleMethods({
+					clock,
+					state: this.#state,
+					drain: this.#sequence,
+					beginDrain: (startedBy, reason) => {
+						this.#drainReason = reason;
+						if (reason !== undefined) log.info("a drain is asked for", { by: startedBy, why: reason });
+						void this.#sequence.begin(startedBy);
+					},
+					report: () => this.report,
+					ready: () => this.#app.say(true),
+					notReady: (reason) => {
+						log.info("the app wants no traffic", { why: reason });
+						this.#app.say(false);
+					},
+					leases: this.#leases,
+					leaseTtlMaxMs: LEASE_TTL_MAX_MS,
+				}),
+				...healthMethods({ tree, live: () => probes.live(), ready: () => probes.ready() }),
+				...agentMethods({
+					build: BUILD_INFO,
+					pid: process.pid,
+					service: settings.service,
+					inboundNames: settings.inbound.map(({ name }) => name),
+					info: () => this.#info(),
+					exchanges: this.recent,
+					log: settings.log,
+				}),
+			],
+			clock,
+			scheduler,
+			log,
 		});
-		for (const metric of lifecycle) registry.add(metric);
+		for (const metric of [
+			...lifecycleMetrics({
+				state: this.#state,
+				health: () => this.#healthByContributor(),
+				bypass: () => {
+					const { isAvailable, settled } = this.#bypass.reading();
+					return isAvailable ? settled : undefined;
+				},
+				leases: () => this.#leases.count,
+				threadsReplaced: () => this.#threads.replaced,
+				report: () => this.report,
+			}),
+			...this.#ops.pulledMetrics,
+			...drained.pulledMetrics,
+			...this.#contract.pulledMetrics,
+		]) {
+			registry.add(metric);
+		}
 
-		const components: Component[] = [this.#threads, this.#observers, ...this.#appPorts, this.#ops];
+		const components: Component[] = [
+			this.#threads,
+			this.#observers,
+			this.#ops,
+			this.#contract,
+			tree,
+			agentHealth,
+			this.#app,
+			checks,
+			this.#bypass,
+		];
 		this.#runner = new ComponentRunner(
 			components,
 			{ startMs: START_MS, stopMs: agentStopBudget(this.#budget).partsMs },
@@ -255,8 +410,8 @@ export class Agent {
 		this.#log.info("the agent has started", {
 			version: BUILD_INFO.version,
 			inbound: this.#settings.inbound.map((inbound) => inbound.name).join(","),
+			epoch: this.epoch,
 		});
-		this.#settle();
 		// What loads slowly comes after the first request can be served.
 		void this.#log.load();
 		this.#cancelSettle = this.#scheduler.after(SETTLE_MS, settleHeap);
@@ -264,21 +419,21 @@ export class Agent {
 	}
 
 	get addresses(): AgentAddresses {
-		const ops = this.#settings.ops.listen;
-		const opsPort = this.#ops.address?.port;
+		const { ops, api } = this.#settings;
 		return {
 			inbound: this.#settings.inbound.map(({ listen }, index) =>
 				listen.kind === "unix" ? listen : { ...listen, port: this.#threads.ports[index] ?? listen.port },
 			),
-			ops: ops.kind === "unix" || opsPort === undefined ? ops : { ...ops, port: opsPort },
-			api: undefined,
+			ops: bound(ops.listen, this.#ops.address?.port),
+			api: bound(api.listen, this.#contract.address?.port),
 		};
 	}
 
 	/** Where the app of that entry of `inbound` listens, from now on. */
 	setApp(inbound: number, app: Address): void {
 		this.#tellApp(inbound, app, undefined);
-		this.#appPorts[inbound]?.setApp(app);
+		this.#app.setApp(inbound, app);
+		this.#bypass.setApps([app]);
 	}
 
 	/** Announces and drains. Resolves when the app may be stopped; never rejects. A second call joins the first. */
@@ -321,6 +476,8 @@ export class Agent {
 		const deadline = Deadline.after(this.#clock, agentStopBudget(this.#budget).partsMs);
 		this.#cancelSettle?.();
 		this.#arrivals.stop();
+		this.#leases.stop();
+		this.#endCloseLooks?.();
 		this.#appPages.stop();
 		await this.#threads.cut(deadline);
 		this.#observers.readAll();
@@ -355,15 +512,51 @@ export class Agent {
 	#probes(): ProbeSource {
 		return {
 			live: () => {
-				const stalled = this.#hasStarted ? this.#threads.stalled() : 0;
-				return stalled === 0 ? { ok: true } : { ok: false, reason: "data_thread_stalled" };
+				const liveness = this.#tree.liveness();
+				return liveness.isLive ? OK : { ok: false, reason: liveness.reason };
 			},
 			ready: () => {
-				const at = this.#state.at;
-				if (at === "ready") return { ok: true };
-				return { ok: false, reason: at === "unready" ? "app_refuses" : at };
+				const { at } = this.#state;
+				return at === "ready" ? OK : { ok: false, reason: this.#app.why ?? at };
 			},
-			started: () => (this.#hasStarted ? { ok: true } : { ok: false, reason: "starting" }),
+			started: () => (this.#hasStarted ? OK : { ok: false, reason: "starting" }),
+			health: this.#tree,
+		};
+	}
+
+	*#healthByContributor(): Iterable<readonly [string, "pass" | "warn" | "fail" | "unknown"]> {
+		yield ["health", this.#tree.status];
+		for (const { path, node } of this.#tree.contributors()) yield [path, node.status];
+	}
+
+	#info(): AgentInfo {
+		const counters = this.#counters;
+		const nowMs = this.#clock.wallMs();
+		const progress = this.#sequence.progress();
+		const names = this.#settings.inbound;
+		return {
+			startedWallMs: this.#startedWallMs,
+			state: this.#state.at,
+			stateSinceWallMs: nowMs - this.#state.lastedMs,
+			why: this.#app.why ?? progress?.startedBy,
+			addresses: this.addresses,
+			apps: this.#app.statuses.map(({ address, state, lastError }, index) => ({
+				name: names[index]?.name ?? "app",
+				address: address ?? names[index]?.app ?? this.#settings.apps[index],
+				state,
+				lastError,
+			})),
+			inFlight: counters.sum(CELL.IN_FLIGHT),
+			streams: counters.sum(CELL.EVENT_STREAMS),
+			tunnels: counters.sum(CELL.TUNNELS) + counters.sum(CELL.OPAQUE_OPEN),
+			connections: { downstream: counters.sum(CELL.DOWNSTREAM_OPEN), upstream: counters.sum(CELL.UPSTREAM_OPEN) },
+			bypass: this.#bypass.reading().settled,
+			leases: this.#leases.list(),
+			drain:
+				progress === undefined || progress.phase === "over"
+					? undefined
+					: { ...progress, reason: this.#drainReason, deadlineWallMs: nowMs + progress.remainingMs },
+			report: this.report,
 		};
 	}
 
@@ -374,6 +567,12 @@ export class Agent {
 					inbound: this.#settings.inbound[message.inbound]?.name,
 					idle_ms: message.idleMs,
 					from: message.from,
+				});
+				this.#tree.advise("app_keep_alive", {
+					reason: "app_keep_alive_short",
+					detail: `the app closes connections that were idle for ${message.idleMs} ms`,
+					advice:
+						"nothing to do behind the agent; where a load balancer calls the app itself, make the app's keep-alive timeout longer than the balancer's",
 				});
 				break;
 			case "routeHintRejected":
@@ -387,29 +586,47 @@ export class Agent {
 		}
 	}
 
-	#onAppPort(inbound: number, status: AppPortStatus): void {
+	#onAppAddress(inbound: number, address: Address): void {
 		const entry = this.#settings.inbound[inbound];
-		if (entry !== undefined && status.address !== undefined) {
-			this.#tellApp(inbound, entry.app ?? status.address, status.address);
-		}
-		// An app that is gone while we leave has nothing to be waited for.
-		if (this.#state.isLeaving && this.#appPorts.every((port) => port.status.isGone))
-			void this.#sequence.hurry("app_gone");
-		if (this.#hasStarted) this.#settle();
+		if (entry !== undefined) this.#tellApp(inbound, entry.app ?? address, address);
 	}
 
-	/** Readiness follows the app: all of its ports accept. */
-	#settle(): void {
-		const state = this.#state;
-		if (state.isLeaving) return;
-		if (this.#appPorts.some((port) => port.status.state === "unknown") && state.at === "starting") return; // not asked yet
-		const accepts = this.#appPorts.every((port) => port.status.state === "accepts");
-		if (accepts && state.canMoveTo("ready")) {
-			state.set({ at: "ready" }, "app_passes");
-			this.#askForRoutes();
-		} else if (!accepts && state.canMoveTo("unready")) {
-			state.set({ at: "unready", why: "app_refuses" }, "app_refuses");
+	#onBypass({ present, settled, peers }: BypassReading): void {
+		// Where there is no data path this is how traffic looks; each look that sees somebody is an arrival.
+		if (this.#settings.inbound.length === 0) {
+			if (present > 0) this.#looksWithPeers += 1;
+			return;
 		}
+		const [first] = peers;
+		this.#tree.advise(
+			"bypass",
+			settled === 0 || first === undefined
+				? undefined
+				: {
+						reason: "bypass",
+						detail: `${settled} connection${settled === 1 ? "" : "s"} to the app came past the agent, from ${first.address} and perhaps others`,
+						advice: `let the Service's targetPort (or the caller) use the agent's port instead of ${first.port}`,
+					},
+		);
+	}
+
+	/** What the budget cannot hold is no mistake, but somebody will be cut for it one day. */
+	#adviseOnBudget(): void {
+		const { drain, timeouts } = this.#settings;
+		const { drainMs } = this.#budget;
+		const quietMs = Math.max(drain.announceMinMs, drain.quietMaxMs);
+		const longestMs = Number.isFinite(timeouts.responseMs) ? timeouts.responseMs : 0;
+		if (quietMs <= drainMs && longestMs <= drainMs) return;
+		const needMs = Math.max(quietMs, longestMs) + this.#budget.appStopMs + this.#budget.agentStopMs;
+		this.#tree.advise("grace", {
+			reason: "grace_too_short",
+			detail: `a stop has ${Math.round(drainMs / 1000)} s to drain: ${
+				longestMs > drainMs
+					? "less than timeouts.response allows a request"
+					: "less than the announcement and drain.quietMax"
+			}`,
+			advice: `terminationGracePeriodSeconds: ${Math.ceil(needMs / 1000)} (and drain.grace)`,
+		});
 	}
 
 	/** The place that answered comes first, then all the others. */
@@ -438,7 +655,7 @@ export class Agent {
 	async #findSource(): Promise<void> {
 		this.#source = await sourceAddresses(this.#settings.connections.source);
 		for (const [index, { app }] of this.#settings.inbound.entries()) {
-			const answered = this.#appPorts[index]?.status.address;
+			const answered = this.#app.statuses[index]?.address;
 			if (app !== undefined) this.#tellApp(index, app, answered);
 		}
 		if (this.#settings.connections.source === "auto" && this.#source.ipv4 === undefined) {
@@ -449,14 +666,14 @@ export class Agent {
 		this.#log.debug("connections to the app come from", { ipv4: this.#source.ipv4, ipv6: this.#source.ipv6 });
 	}
 
-	#askForRoutes(): void {
-		const app = this.#appPorts[0]?.status.address;
-		if (app === undefined) return;
+	#askForRoutes(userAgent: string): void {
+		const app = this.#app.statuses[0]?.address;
+		if (app === undefined || this.#settings.inbound.length === 0) return;
 		this.#openapi ??= new OpenapiRoutes({
 			app,
 			openapi: this.#settings.routes.openapi,
 			templatesMax: this.#settings.routes.seriesMax,
-			userAgent: `outrigger/${BUILD_INFO.version}`,
+			userAgent,
 			onOutcome: (outcome) => this.#onOpenapi(outcome),
 		});
 		this.#openapi.appReady();
@@ -483,6 +700,12 @@ export class Agent {
 		}
 	}
 }
+
+const OK: ProbeAnswer = { ok: true };
+
+/** Where it listens, with the port that the system gave where 0 was asked for. */
+const bound = (listen: Address, port: number | undefined): Address =>
+	listen.kind === "unix" || port === undefined ? listen : { ...listen, port };
 
 const accessObserver = (lines: AccessLineWriter): ExchangeObserver => ({
 	name: "access_line",

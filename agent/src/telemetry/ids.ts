@@ -140,6 +140,13 @@ export class IdSource {
 		}
 	}
 
+	/** A UUIDv7 as text, for what is named rarely: the agent's epoch, leases. */
+	uuid7(wallMs: number): string {
+		const bytes = Buffer.allocUnsafe(UUID_BYTES);
+		this.writeUuid7(bytes, 0, Math.floor(wallMs));
+		return bytes.toString("latin1");
+	}
+
 	#setUuidMs(ms: number): void {
 		this.#uuidMs = ms;
 		const text = this.#uuidMsText;

@@ -111,6 +111,8 @@ export const startProcess = async (appPort: number, options: AgentProcessOptions
 		"inbound.0.listen": `127.0.0.1:${port}`,
 		"inbound.0.app": `127.0.0.1:${appPort}`,
 		"ops.listen": `127.0.0.1:${opsPort}`,
+		"api.listen": "127.0.0.1:0",
+		"health.app.http": "none",
 		"routes.openapi": "none",
 		"drain.announceMin": "0s",
 		"drain.quietMin": "0s",
