@@ -4,15 +4,20 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 )
 
-// serveGrpc is gRPC's own interoperability server.
+// serveGrpc is gRPC's own interoperability server, with gRPC's own health service beside it: each SIGUSR1 turns what it says of shop.Orders over.
 func serveGrpc() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -20,6 +25,21 @@ func serveGrpc() {
 	}
 	server := grpc.NewServer()
 	testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
+	checks := health.NewServer()
+	checks.SetServingStatus("shop.Orders", grpc_health_v1.HealthCheckResponse_SERVING)
+	grpc_health_v1.RegisterHealthServer(server, checks)
+	turns := make(chan os.Signal, 1)
+	signal.Notify(turns, syscall.SIGUSR1)
+	go func() {
+		for isServing := false; ; isServing = !isServing {
+			<-turns
+			status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+			if isServing {
+				status = grpc_health_v1.HealthCheckResponse_SERVING
+			}
+			checks.SetServingStatus("shop.Orders", status)
+		}
+	}()
 	fmt.Printf("listening on %s\n", listener.Addr())
 	fail(server.Serve(listener))
 }
