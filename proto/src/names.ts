@@ -63,7 +63,7 @@ export const OPS_PATHS = Object.freeze({
 	livez: "/livez",
 	/** 200 while traffic should come here. */
 	readyz: "/readyz",
-	/** 200 from the first time that the app's port accepted. */
+	/** 200 as soon as the agent itself has started; never waits for the app. */
 	startupz: "/startupz",
 	/** The path that many existing services have; answers as `livez`. */
 	health: "/health",
