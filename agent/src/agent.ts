@@ -3,6 +3,7 @@ import { CELL, CounterReader } from "./bridge/counters.ts";
 import { DataThreads } from "./bridge/data-threads.ts";
 import { SeriesUnion } from "./bridge/series-table.ts";
 import { renderAddress } from "./config/address.ts";
+import { fileBudget, openFilesMax } from "./config/file-limit.ts";
 import type { Address, Settings } from "./config/settings.ts";
 import { realSystem } from "./config/system.ts";
 import { type AgentInfo, agentMethods } from "./contract/agent-service.ts";
@@ -30,6 +31,7 @@ import { Checks } from "./lifecycle/checks.ts";
 import {
 	type DrainReport,
 	drainReport,
+	notFinished,
 	reportFields,
 	reportSentence,
 	writeTerminationMessage,
@@ -41,7 +43,7 @@ import { lifecycleMetrics } from "./lifecycle/lifecycle-metrics.ts";
 import { NameLookups } from "./lifecycle/name-lookup.ts";
 import { ownSockets, readTable } from "./lifecycle/proc-sockets.ts";
 import { ComponentRunner } from "./lifecycle/run-components.ts";
-import { NO_SOURCE, ownAddresses, type SourceAddresses, sourceAddresses } from "./lifecycle/source-address.ts";
+import { NO_SOURCE, rememberedAddresses, type SourceAddresses, sourceAddresses } from "./lifecycle/source-address.ts";
 import { LifecycleState, type MoveReason } from "./lifecycle/state.ts";
 import { AccessLineWriter } from "./observe/access-line.ts";
 import { AppPages } from "./observe/app-page.ts";
@@ -108,11 +110,13 @@ export class Agent {
 	readonly #bypass: BypassWatch;
 	readonly #arrivals: Arrivals;
 	readonly #leases: Leases;
+	readonly #drained: DrainedRoute;
 	readonly #ops: OpsServer;
 	readonly #contract: ContractServer;
 	readonly #appPages: AppPages;
 	readonly #runner: ComponentRunner;
 	readonly #budget: StopBudget;
+	readonly #ownAddresses = rememberedAddresses();
 	#openapi: OpenapiRoutes | undefined;
 	#source: SourceAddresses = NO_SOURCE;
 	#sourceFound: Promise<void> | undefined;
@@ -121,7 +125,14 @@ export class Agent {
 	#drainReason: string | undefined;
 	/** Looks at sockets that saw somebody, where there is no data path to count requests. */
 	#looksWithPeers = 0;
+	/** Monotonic ms; what was seen before says little of who is there now. */
+	#leavingSinceMs = Number.POSITIVE_INFINITY;
 	#endCloseLooks: (() => void) | undefined;
+	/** Pushed contributors that have a label in the metrics. */
+	readonly #reportLabels = new Set<string>();
+	/** Exchanges that had gone down with data threads when we began to leave, and those that had failed at the app when the drain was over. */
+	#lostBefore = 0;
+	#failedAtEnd: number | undefined;
 	#stopping: Promise<DrainReport> | undefined;
 	#cancelSettle: Cancel | undefined;
 
@@ -153,8 +164,9 @@ export class Agent {
 		);
 
 		// ── traffic ──
+		const files = fileBudget(settings, openFilesMax());
 		this.#threads = new DataThreads({
-			settings,
+			settings: { ...settings, limits: { ...settings.limits, connectionsMax: files.connectionsMax } },
 			entry: DATA_THREAD,
 			clock,
 			scheduler,
@@ -185,11 +197,11 @@ export class Agent {
 			tree,
 			lookups,
 			userAgent,
-			ownAddresses,
+			ownAddresses: this.#ownAddresses,
 			tryConnect,
 			onAddress: (index, address) => this.#onAppAddress(index, address),
 			onReady: () => this.#askForRoutes(userAgent),
-			onGone: () => void this.#sequence.hurry("app_gone"),
+			onGone: () => this.#sequence.appRefuses(),
 			clock,
 			scheduler,
 			random,
@@ -202,7 +214,7 @@ export class Agent {
 			scheduler,
 			stalled: () => this.#threads.stalled(),
 			dataDelays: () => ({ seconds: counters.sum(CELL.DELAY_SUM), count: counters.sum(CELL.DELAY_COUNT) }),
-			rssBytes: () => process.memoryUsage.rss(),
+			rssBytes,
 			memoryLimitBytes: realSystem.memoryLimitBytes(),
 			connectFailures: () =>
 				counters.sum(CELL.UPSTREAM_FAILED_START + FAULTS.app_refused.index) +
@@ -215,10 +227,14 @@ export class Agent {
 				settledMs: settings.probes.timeoutMs,
 				ownListeners: [...settings.inbound.map(({ listen }) => listen), settings.ops.listen, settings.api.listen],
 			},
-			{ ownAddresses, readTable, ownSockets, clock, scheduler, log },
+			{ ownAddresses: this.#ownAddresses, readTable, ownSockets, clock, scheduler, log },
 		);
 		this.#bypass.subscribe((reading) => this.#onBypass(reading));
 		this.#adviseOnBudget();
+		if (files.advice !== undefined) {
+			tree.advise("file_descriptors", files.advice);
+			log.info("fewer connections than configured", { why: files.advice.detail, advice: files.advice.advice });
+		}
 
 		// ── leaving ──
 		const hasDataPath = settings.inbound.length > 0;
@@ -230,16 +246,20 @@ export class Agent {
 			reading: {
 				inFlight: () => Math.max(0, counters.sum(CELL.IN_FLIGHT) - counters.sum(CELL.EVENT_STREAMS)),
 				streams: () => counters.sum(CELL.EVENT_STREAMS),
+				expects: (quietMs) =>
+					this.#threads.isReplacing ||
+					counters.sumOfLiving(CELL.HEADS_OPEN) > 0 ||
+					counters.min(CELL.YOUNGEST_IDLE_MS) < quietMs,
 				arrived,
 				meanGapMs: () => this.#arrivals.meanGapMs(),
-				// Where all traffic comes past us there is nothing else to go by, so everybody counts, however short he stays.
-				bypass: () => (hasDataPath ? this.#bypass.reading().settled : this.#bypass.reading().present),
+				bypass: () => (hasDataPath ? this.#bypass.reading().settled : this.#everybody()),
 			},
 			plan: { ...settings.drain, budgetMs: this.#budget.drainMs },
 			acts: {
 				closeIdle: (idleMs) => this.#threads.tell({ kind: "closeIdle", idleMs }),
 				closeStreams: () => this.#threads.tell({ kind: "closeStreams" }),
 			},
+			lateMs: () => this.#drained.waitedMs,
 			clock,
 			scheduler,
 			log,
@@ -251,12 +271,16 @@ export class Agent {
 			clock,
 			scheduler,
 		});
+		this.#leases.subscribe((event, { id, name }) => {
+			if (event !== "renewed") log[event === "expired" ? "warn" : "info"](`a lease is ${event}`, { id, name });
+		});
 		this.#state.subscribe(({ to }) => {
 			this.#threads.tell({ kind: "state", state: to });
-			if (to === "announcing") this.#endCloseLooks = this.#bypass.watchClosely();
+			if (to !== "announcing") return;
+			this.#leavingSinceMs = clock.monotonicMs();
+			this.#lostBefore = this.#threads.exchangesLost;
+			this.#endCloseLooks = this.#bypass.watchClosely();
 		});
-		void this.#sequence.over.then((outcome) => this.#report(outcome));
-
 		// ── what is shown ──
 		const app = new AppPages({ urls: settings.metrics.app, clock, scheduler, log });
 		this.#appPages = app;
@@ -292,7 +316,7 @@ export class Agent {
 				log.error("a part of the metrics page failed", { observer, error });
 			},
 		});
-		const drained = new DrainedRoute({
+		this.#drained = new DrainedRoute({
 			whenBegun: (listener) => this.#state.subscribe(({ to }) => to === "announcing" && listener()),
 			over: this.#sequence.over,
 			remainingMs: () => this.#sequence.deadline?.remainingMs() ?? 0,
@@ -310,7 +334,7 @@ export class Agent {
 			bearerTokenFile: settings.ops.bearerTokenFile,
 			metrics,
 			probes,
-			routes: [drained],
+			routes: [this.#drained],
 			clock,
 			log,
 		});
@@ -366,11 +390,14 @@ export class Agent {
 				report: () => this.report,
 			}),
 			...this.#ops.pulledMetrics,
-			...drained.pulledMetrics,
+			...this.#drained.pulledMetrics,
 			...this.#contract.pulledMetrics,
 		]) {
 			registry.add(metric);
 		}
+
+		// After the hooks, which are answered first: what is written may take a moment.
+		void this.#sequence.over.then((outcome) => this.#onDrained(outcome));
 
 		const components: Component[] = [
 			this.#threads,
@@ -431,6 +458,8 @@ export class Agent {
 
 	/** Where the app of that entry of `inbound` listens, from now on. */
 	setApp(inbound: number, app: Address): void {
+		void this.#openapi?.stop();
+		this.#openapi = undefined; // at another port its document may be another
 		this.#tellApp(inbound, app, undefined);
 		this.#app.setApp(inbound, app);
 		this.#bypass.setApps([app]);
@@ -446,9 +475,13 @@ export class Agent {
 		return this.#reportOf(await this.#sequence.hurry("app_gone"));
 	}
 
-	/** The agent has made a mistake that it cannot go on with: what is in flight gets a moment. */
+	/**
+	 * The agent has made a mistake that it cannot go on with: what is in flight gets a moment. A drain that has begun goes on to its end, since nobody starts
+	 * an agent again in a pod that goes away.
+	 */
 	async fault(): Promise<DrainReport> {
-		return this.#reportOf(await this.#sequence.hurry("fault"));
+		const isLeaving = this.#sequence.hasBegun;
+		return this.#reportOf(await (isLeaving ? this.#sequence.over : this.#sequence.hurry("fault")));
 	}
 
 	/** Ends a drain in this turn, with whatever is in flight; `stop` then cuts it. */
@@ -482,24 +515,35 @@ export class Agent {
 		await this.#threads.cut(deadline);
 		this.#observers.readAll();
 		const report = this.#reportOf(outcome);
-		if (report.cut > 0) this.#log.warn("cut at the stop", { cut: report.cut });
+		if (!outcome.isDrain) this.#tell("stopped without a drain", report);
+		else if (notFinished(report) > 0) this.#tell("at the stop", report);
 		this.#writeMessage(report);
 		await this.#openapi?.stop();
 		await this.#runner.stop(deadline);
-		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut: report.cut }, "parts_stopped");
+		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut: notFinished(report) }, "parts_stopped");
 		return report;
 	}
 
 	#reportOf(outcome: DrainOutcome): DrainReport {
-		return drainReport(outcome, (cell) => this.#counters.sum(cell));
+		return drainReport(outcome, {
+			sum: (cell) => this.#counters.sum(cell),
+			lost: this.#threads.exchangesLost - this.#lostBefore,
+			failedAtEnd: this.#failedAtEnd ?? this.#counters.sum(CELL.LEAVING_FAILED),
+		});
 	}
 
-	/** The one line of a drain that is over. What the stop then still cuts has a line of its own. */
-	#report(outcome: DrainOutcome): void {
+	/** The one line of a drain that is over. What the stop then still cuts has a line of its own; so has a stop without a drain, when it is done. */
+	#onDrained(outcome: DrainOutcome): void {
+		this.#failedAtEnd = this.#counters.sum(CELL.LEAVING_FAILED);
+		if (!outcome.isDrain) return;
 		const report = this.#reportOf(outcome);
-		const isWhole = report.left === 0 && report.cut === 0 && report.failed === 0;
-		this.#log[isWhole ? "info" : "warn"](`the drain is over: ${reportSentence(report)}`, reportFields(report));
+		this.#tell("the drain is over", report);
 		this.#writeMessage(report);
+	}
+
+	#tell(what: string, report: DrainReport): void {
+		const isWhole = notFinished(report) === 0 && report.failed === 0;
+		this.#log[isWhole ? "info" : "warn"](`${what}: ${reportSentence(report)}`, reportFields(report));
 	}
 
 	#writeMessage(report: DrainReport): void {
@@ -524,9 +568,19 @@ export class Agent {
 		};
 	}
 
+	/**
+	 * What the app pushes it may name anew each second, and a label is for ever: of its names as many have a label of their own as may be there at a time, for as
+	 * long as the agent runs.
+	 */
 	*#healthByContributor(): Iterable<readonly [string, "pass" | "warn" | "fail" | "unknown"]> {
 		yield ["health", this.#tree.status];
-		for (const { path, node } of this.#tree.contributors()) yield [path, node.status];
+		for (const { group, path, node } of this.#tree.contributors()) {
+			if (group === "reports" && !this.#reportLabels.has(path)) {
+				if (this.#reportLabels.size >= this.#settings.health.reportsMax) continue;
+				this.#reportLabels.add(path);
+			}
+			yield [path, node.status];
+		}
 	}
 
 	#info(): AgentInfo {
@@ -610,6 +664,16 @@ export class Agent {
 		);
 	}
 
+	/**
+	 * Where all traffic comes past us there is nothing else to go by, so everybody counts, however short he stays, and who may be somebody else as well.
+	 * `undefined`: nobody has looked since we leave.
+	 */
+	#everybody(): number | undefined {
+		const { unavailable, lookedMs, present, undecided } = this.#bypass.reading();
+		if (unavailable !== undefined && unavailable !== "not_yet") return 0; // it cannot be seen here
+		return lookedMs === undefined || lookedMs < this.#leavingSinceMs ? undefined : present + undecided;
+	}
+
 	/** What the budget cannot hold is no mistake, but somebody will be cut for it one day. */
 	#adviseOnBudget(): void {
 		const { drain, timeouts } = this.#settings;
@@ -631,7 +695,7 @@ export class Agent {
 
 	/** The place that answered comes first, then all the others. */
 	#tellApp(inbound: number, app: Address, answered: Address | undefined): void {
-		const places = appPlaces(app, ownAddresses());
+		const places = appPlaces(app, this.#ownAddresses());
 		const first = answered === undefined ? undefined : renderAddress(answered);
 		const ordered = [
 			...places.filter((place) => renderAddress(place) === first),
@@ -702,6 +766,15 @@ export class Agent {
 }
 
 const OK: ProbeAnswer = { ok: true };
+
+/** libuv opens a file for it, and there may be no descriptor left: that is no reason to end. */
+function rssBytes(): number | undefined {
+	try {
+		return process.memoryUsage.rss();
+	} catch {
+		return undefined;
+	}
+}
 
 /** Where it listens, with the port that the system gave where 0 was asked for. */
 const bound = (listen: Address, port: number | undefined): Address =>

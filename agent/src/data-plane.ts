@@ -245,6 +245,7 @@ export class DataPlane {
 				if (message.state === "announcing" || message.state === "draining" || message.state === "stopping") {
 					this.#isLeaving = true; // nothing leads back
 					this.#account.leave();
+					this.#countExpected(this.#clock.monotonicMs());
 				}
 				break;
 			case "app":
@@ -274,6 +275,7 @@ export class DataPlane {
 		this.#sweptMs = nowMs;
 		this.counters.observeDelay(lateMs >= 0 ? lateMs : 0, nowMs);
 		for (const listener of this.listeners) listener.sweep(nowMs);
+		if (this.#isLeaving) this.#countExpected(nowMs);
 		for (const relay of this.#connecting) relay.expire(nowMs, this.#settings.timeouts.connectMs);
 		let idle = 0;
 		for (let inbound = 0; inbound < this.#pools.length; inbound++) {
@@ -289,6 +291,19 @@ export class DataPlane {
 	stop(): void {
 		for (const listener of this.listeners) listener.stop();
 		for (const pool of this.#pools) pool.closeIdle();
+	}
+
+	/** Whoever may still bring a request, for the drain to wait for. */
+	#countExpected(nowMs: number): void {
+		let headsOpen = 0;
+		let youngestMs = Number.POSITIVE_INFINITY;
+		for (const listener of this.listeners) {
+			const expected = listener.expected();
+			headsOpen += expected.headsOpen;
+			youngestMs = Math.min(youngestMs, nowMs - expected.idleSinceMs);
+		}
+		this.counters.set(CELL.HEADS_OPEN, headsOpen);
+		this.counters.set(CELL.YOUNGEST_IDLE_MS, youngestMs);
 	}
 
 	async #listen(): Promise<void> {

@@ -92,6 +92,10 @@ export const CELL = {
 	DELAY_MAX: 49,
 	DELAY_SUM: 50,
 	DELAY_COUNT: 51,
+	/** How long the client that was idle last has been so at the last sweep, ms; Infinity when none is idle. Written while we leave. */
+	YOUNGEST_IDLE_MS: 52,
+	/** Heads that have begun to arrive and are not whole, at the last sweep. Written while we leave. */
+	HEADS_OPEN: 53,
 
 	ACTIVE_BY_METHOD_START: METHODS_START,
 	REFUSED_START,
@@ -195,6 +199,20 @@ export class CounterReader {
 	/** Sum over the threads. */
 	sum(cell: number): number {
 		let sum = this.#gone[cell] as number;
+		for (const cells of this.#threads.values()) sum += cells[cell] as number;
+		return sum;
+	}
+
+	/** Smallest reading of the living threads; Infinity without threads. */
+	min(cell: number): number {
+		let min = Number.POSITIVE_INFINITY;
+		for (const cells of this.#threads.values()) min = Math.min(min, cells[cell] as number);
+		return min;
+	}
+
+	/** Sum of a reading over the living threads. */
+	sumOfLiving(cell: number): number {
+		let sum = 0;
 		for (const cells of this.#threads.values()) sum += cells[cell] as number;
 		return sum;
 	}

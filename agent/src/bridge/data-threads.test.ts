@@ -113,7 +113,6 @@ describe("data threads that start", () => {
 		await using run = new Run({ how: "no-port" });
 		await assert.rejects(run.threads.start(), { message: "the port is taken", stack: /at there/ });
 		assert.deepEqual(run.errors, [], "who waits is told, and logs it");
-		assert.equal(run.threads.stalled(), 1);
 	});
 
 	test("reject when the thread ends before it has bound, and it is not started in a circle", async () => {
@@ -167,14 +166,17 @@ describe("a data thread that dies", () => {
 			await run.threads.start();
 			run.threads.tell({ kind: "state", state: "ready" });
 			await run.until(() => run.said.includes("0 state ready"));
+			if (how === "throws") run.cells(0).set(CELL.IN_FLIGHT, 3);
 			kill(run);
 			await run.until(() => run.errors.length > 0);
 			assert.deepEqual(run.errors, ["a data thread died and is replaced (0)"]);
-			assert.deepEqual([run.threads.replaced, run.threads.stalled()], [1, 1]);
+			assert.deepEqual([run.threads.replaced, run.threads.stalled()], [1, 0], "it has its time to be replaced");
+			assert.deepEqual([run.threads.isReplacing, run.threads.exchangesLost], [true, how === "throws" ? 3 : 0]);
+			assert.equal(run.counters.sum(CELL.DOWNSTREAM_OPEN), 0, "what it held is gone");
 			if (how === "cannot go on") return; // its replacement would be told the same
 			run.said.length = 0;
 			run.scheduler.advance(100);
-			await run.until(() => run.said.includes("0 state ready") && run.threads.stalled() === 0);
+			await run.until(() => run.said.includes("0 state ready") && !run.threads.isReplacing);
 			assert.deepEqual(run.threads.ports, [4711]);
 			assert.deepEqual(run.rings, [0, 0]);
 		});
@@ -188,7 +190,7 @@ describe("a data thread that dies", () => {
 			await run.until(() => run.threads.replaced === death && run.errors.length >= death);
 			if (death === 11) break;
 			run.scheduler.advance(100);
-			await run.until(() => run.threads.stalled() === 0);
+			await run.until(() => !run.threads.isReplacing);
 		}
 		assert.equal(run.errors.at(-1), "data threads die too often; this one is not replaced (0)");
 		run.scheduler.advance(60_000);

@@ -75,6 +75,8 @@ export class DataThreads implements Component {
 	#isStopping = false;
 	#restarts: number[] = [];
 	#lost = 0;
+	#exchangesLost = 0;
+	#replacing = 0;
 	#cut: Promise<unknown> | undefined;
 
 	constructor(parts: DataThreadsParts) {
@@ -85,6 +87,16 @@ export class DataThreads implements Component {
 	/** The bound port of each inbound; 0 for a Unix socket. */
 	get ports(): readonly number[] {
 		return this.#ports;
+	}
+
+	/** Exchanges that were in flight on a thread when it died. */
+	get exchangesLost(): number {
+		return this.#exchangesLost;
+	}
+
+	/** Whether the place of a thread that died is being filled: until then nobody listens there. */
+	get isReplacing(): boolean {
+		return this.#replacing > 0;
 	}
 
 	/** Threads that died and were replaced. */
@@ -105,7 +117,8 @@ export class DataThreads implements Component {
 				thread.beats = beats;
 				thread.beatMs = nowMs;
 			}
-			if (!thread.hasStarted || nowMs - thread.beatMs > STALLED_MS) stalled++;
+			// One that has died is given the same time to be replaced.
+			if (nowMs - thread.beatMs > STALLED_MS) stalled++;
 		}
 		return stalled;
 	}
@@ -242,6 +255,8 @@ export class DataThreads implements Component {
 		this.#lost++;
 		const open = this.#parts.counters.of(thread.index, CELL.DOWNSTREAM_OPEN) ?? 0;
 		const inFlight = this.#parts.counters.of(thread.index, CELL.IN_FLIGHT) ?? 0;
+		this.#exchangesLost += inFlight;
+		this.#parts.counters.retire(thread.index); // what it held is gone, and must not hold up a drain
 		this.#parts.log.error("a data thread died and is replaced", {
 			thread: thread.index,
 			error,
@@ -256,11 +271,16 @@ export class DataThreads implements Component {
 			return;
 		}
 		this.#restarts.push(now);
+		this.#replacing++;
 		this.#parts.scheduler.after(RESTART_MS, () => {
 			if (this.#isStopping) return;
-			this.#spawn(thread.index).catch((cause: unknown) => {
-				this.#parts.log.error("a data thread could not be replaced", { thread: thread.index, error: cause });
-			});
+			this.#spawn(thread.index)
+				.catch((cause: unknown) => {
+					this.#parts.log.error("a data thread could not be replaced", { thread: thread.index, error: cause });
+				})
+				.finally(() => {
+					this.#replacing--;
+				});
 		});
 	}
 }

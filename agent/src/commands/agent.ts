@@ -51,12 +51,15 @@ async function runAgent(args: ParsedArgs, io: Io): Promise<number> {
 		second: () => void agent.endNow("second_signal"),
 	});
 	try {
-		const addresses = await agent.start();
-		agent.log.info("listening", {
-			inbound: addresses.inbound.map(renderAddress).join(","),
-			ops: renderAddress(addresses.ops),
-			...(addresses.api === undefined ? {} : { api: renderAddress(addresses.api) }),
-		});
+		const started = agent.start();
+		started.catch(() => undefined); // who is told to end while he starts need not hear that he could not
+		const addresses = await Promise.race([started, signalled.promise.then(() => undefined)]);
+		if (addresses !== undefined)
+			agent.log.info("listening", {
+				inbound: addresses.inbound.map(renderAddress).join(","),
+				ops: renderAddress(addresses.ops),
+				...(addresses.api === undefined ? {} : { api: renderAddress(addresses.api) }),
+			});
 		const signal = await signalled.promise;
 		if (signal === "fault") await agent.fault();
 		else if (settings.drain.sigterm === "drain") await agent.drain(signalReason(signal));

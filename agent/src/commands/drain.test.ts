@@ -1,12 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { API_METHODS } from "@outrigger/contract";
 import { startServer } from "../contract/contract.fixture.ts";
-import type { JsonObject, Method } from "../contract/method.ts";
-import { Said, type } from "./said.fixture.ts";
+import type { Method } from "../contract/method.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
+import { runDrain } from "./drain.ts";
+import { argsOf, Said, type } from "./said.fixture.ts";
 
 const REPORT = { summary: "nothing was cut", startedBy: "command", ended: "idle", cut: 0, left: 0, drainedMs: 1_234 };
 
@@ -60,6 +66,16 @@ async function fixture(t: TestContext) {
 	const { port, server } = await startServer(t, [agent.method]);
 	const said = new Said({ env: { OUTRIGGER_AGENT_URL: `http://127.0.0.1:${port}` } });
 	return { agent, said, server, port };
+}
+
+/** Where a server of the test listens. */
+async function listening(t: TestContext, server: Server): Promise<Said> {
+	server.listen(0, "127.0.0.1");
+	await once(server, "listening");
+	t.after(() => server.close());
+	const bound = server.address();
+	assert.ok(typeof bound === "object" && bound !== null);
+	return new Said({ env: { OUTRIGGER_AGENT_URL: `http://127.0.0.1:${bound.port}` } });
 }
 
 describe("outrigger drain", () => {
@@ -128,9 +144,58 @@ describe("outrigger drain", () => {
 			/\noutrigger drain: the drain has begun, but its report did not come: the agent at .* says unavailable: the agent stops\n$/,
 		);
 		said.err = "";
-		assert.equal(await type(said, "drain"), 1);
+		assert.equal(await runDrain(argsOf({}), said.io, { withinMs: 150, retryMs: 10 }), 1);
 		assert.match(said.err, /^outrigger drain: no agent listens at http:.*\n$/);
 		assert.equal(said.out, "");
+	});
+
+	test("an agent that listens only later is found, and a person is told that it is looked for", async (t) => {
+		const folder = mkdtempSync(join(tmpdir(), "drain-"));
+		t.after(() => rmSync(folder, { recursive: true, force: true }));
+		const path = join(folder, "api.sock");
+		const said = new Said({ env: { OUTRIGGER_AGENT_URL: `unix:${path}` }, columns: 80 });
+		const running = type(said, "drain");
+		await Promise.race([running, said.until(() => said.err !== "")]);
+		const agent = new FakeAgent();
+		await startServer(t, [agent.method], { listen: { kind: "unix", path } });
+		assert.equal(await running, 0);
+		assert.match(said.err, /^no agent listens at unix:.*\(ENOENT\).*; trying again for up to 10 s\n$/);
+		assert.match(said.out, /^The drain has begun/);
+		assert.equal(agent.asked.length, 1);
+	});
+
+	test("a connection that is reset before the answer is followed by another", async (t) => {
+		const { agent, port } = await fixture(t);
+		let connections = 0;
+		const server = createServer((socket) => {
+			connections += 1;
+			if (connections === 1) socket.resetAndDestroy();
+			else socket.pipe(connect(port, "127.0.0.1")).pipe(socket);
+		});
+		const said = await listening(t, server);
+		assert.equal(await type(said, "drain", "--reason", "x"), 0);
+		assert.deepEqual([connections, said.err], [2, ""]);
+		assert.deepEqual(agent.asked, [{ reason: "x" }]);
+	});
+
+	test("an agent that says no, and what is no agent, is asked once", async (t) => {
+		for (const [answer, message] of [
+			["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", /is no Outrigger agent/],
+			[
+				'HTTP/1.1 503 -\r\ncontent-type: application/json\r\ncontent-length: 36\r\n\r\n{"code":"unavailable","message":"x"}',
+				/says unavailable/,
+			],
+		] as const) {
+			let connections = 0;
+			const server = createServer((socket) => {
+				connections += 1;
+				socket.once("data", () => socket.end(answer));
+			});
+			const said = await listening(t, server);
+			assert.equal(await type(said, "drain"), 1);
+			assert.match(said.err, message);
+			assert.equal(connections, 1);
+		}
 	});
 
 	test("is a process of its own with the same words, without what the other commands need", async (t) => {

@@ -1,4 +1,4 @@
-import type { JsonObject } from "../contract/method.ts";
+import { isJsonObject, type JsonObject } from "../foundation/json-object.ts";
 import { printable } from "./output.ts";
 
 /**
@@ -10,14 +10,14 @@ import { printable } from "./output.ts";
 export function parseObject(json: string): JsonObject | undefined {
 	try {
 		const value: unknown = JSON.parse(json);
-		return isObject(value) ? value : undefined;
+		return isJsonObject(value) ? value : undefined;
 	} catch {
 		return undefined;
 	}
 }
 
 export function object(value: unknown): JsonObject {
-	return isObject(value) ? value : {};
+	return isJsonObject(value) ? value : {};
 }
 
 export function list(value: unknown): readonly unknown[] {
@@ -41,8 +41,4 @@ export function momentOf(value: unknown): number {
 /** `"17.5s"` → 17500; NaN when it is no duration. */
 export function durationMsOf(value: unknown): number {
 	return typeof value === "string" ? Number.parseFloat(value) * 1000 : Number.NaN;
-}
-
-function isObject(value: unknown): value is JsonObject {
-	return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -38,7 +38,7 @@ const OUTCOME: DrainReport = drainReport(
 		startedBy: "sigint",
 		ended: "idle",
 		left: 0,
-		arrivedWhileLeaving: 0,
+		isDrain: true,
 		budgetMs: 18_000,
 		announcedMs: 0,
 		drainedMs: 0,
@@ -47,7 +47,7 @@ const OUTCOME: DrainReport = drainReport(
 		bypassSeen: 0,
 		bypassLeft: 0,
 	},
-	(cell) => nobody.sum(cell),
+	{ sum: (cell) => nobody.sum(cell), lost: 0, failedAtEnd: 0 },
 );
 
 /** An agent that serves nothing and writes down what it is asked to do. */

@@ -15,7 +15,7 @@ import type { StopReason } from "../lifecycle/drain-sequence.ts";
 import { choosePort, ephemeralPorts, type ListeningPort, listeningPorts } from "../lifecycle/listening-ports.ts";
 import { type PortNews, PortWatch } from "../lifecycle/port-watch.ts";
 import { type EndSignal, listenForEnd, type SignalSource, signalReason } from "../lifecycle/signals.ts";
-import { ownAddresses } from "../lifecycle/source-address.ts";
+import { rememberedAddresses } from "../lifecycle/source-address.ts";
 import type { MoveReason } from "../lifecycle/state.ts";
 import { type Command, EXIT, type Io, type ParsedArgs, stringOption, UsageError } from "./command.ts";
 import { configOptions, isDefault, loadConfig, problemText, warningText } from "./load-config.ts";
@@ -304,7 +304,7 @@ class Session {
 			clock,
 			scheduler,
 			random: Math.random,
-			ownAddresses,
+			ownAddresses: rememberedAddresses(),
 			tryConnect,
 		});
 		const startedMs = clock.monotonicMs();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { JsonObject } from "../contract/method.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
 import { painter } from "./output.ts";
 import { renderStatus } from "./status-view.ts";
 

@@ -1,5 +1,5 @@
-import type { JsonObject } from "../contract/method.ts";
 import { humanTime } from "../foundation/human-time.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
 import { type Paint, type Style, wrap } from "./output.ts";
 import { count, list, momentOf, object, word } from "./read-answer.ts";
 

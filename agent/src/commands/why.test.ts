@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { API_METHODS } from "@outrigger/contract";
 import { startServer } from "../contract/contract.fixture.ts";
-import type { JsonObject } from "../contract/method.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
 import { painter } from "./output.ts";
 import { Said, type } from "./said.fixture.ts";
 import { renderExchange } from "./why.ts";

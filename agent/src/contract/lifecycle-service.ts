@@ -1,11 +1,13 @@
 import { API_METHODS } from "@outrigger/contract";
 import type { Clock } from "../foundation/clock.ts";
 import type { Deadline } from "../foundation/deadline.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
+import { renderDuration } from "../foundation/proto-duration.ts";
 import { type DrainReport, reportSentence } from "../lifecycle/drain-report.ts";
 import type { Lease, Leases } from "../lifecycle/leases.ts";
 import type { StateName } from "../lifecycle/state.ts";
-import { ApiError, type Call, type JsonObject, type Method } from "./method.ts";
-import { Fields, renderDuration, renderTime } from "./proto-json.ts";
+import { ApiError, type Call, type Method } from "./method.ts";
+import { Fields, renderTime } from "./proto-json.ts";
 
 /** `outrigger.v1.Lifecycle`: the drain, the app's own readiness, leases. */
 export interface LifecycleParts {
@@ -108,6 +110,9 @@ function holdLease({ leases, leaseTtlMaxMs, state }: LifecycleParts, input: Json
 	const fields = new Fields(input);
 	const ttlMs = fields.requiredDuration("ttl", LEASE_TTL_MIN_MS, leaseTtlMaxMs);
 	const id = fields.text("id", LEASE_ID);
+	if (state.at === "stopping" || state.at === "stopped") {
+		throw new ApiError("failed_precondition", "the drain is over: nothing waits for a lease any more");
+	}
 	if (id !== undefined) {
 		const renewed = leases.renew(id, ttlMs);
 		if (renewed === undefined) {
@@ -116,9 +121,6 @@ function holdLease({ leases, leaseTtlMaxMs, state }: LifecycleParts, input: Json
 		return leaseAnswer(renewed);
 	}
 	const name = fields.requiredText("name", LEASE_NAME);
-	if (state.at === "stopping" || state.at === "stopped") {
-		throw new ApiError("failed_precondition", "the drain is over: nothing waits for a lease any more");
-	}
 	const held = leases.hold(name, ttlMs);
 	if (held === undefined) throw new ApiError("resource_exhausted", "there are as many leases as drain.leases allows");
 	return leaseAnswer(held);

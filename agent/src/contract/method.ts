@@ -1,3 +1,5 @@
+import type { JsonObject } from "../foundation/json-object.ts";
+
 /**
  * A method of the contract: a path, and a function from what was asked to what is answered. The table of all methods knows nothing of HTTP;
  * `server.ts` speaks Connect's unary JSON protocol (https://connectrpc.com/docs/protocol) for it.
@@ -62,6 +64,3 @@ export interface Method {
 	 */
 	readonly handle: (input: JsonObject, call: Call) => object | Promise<object>;
 }
-
-/** What `JSON.parse` gives for `{…}`. */
-export type JsonObject = Readonly<Record<string, unknown>>;

@@ -1,26 +1,11 @@
-import { ApiError, type JsonObject } from "./method.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
+import { parseDuration, renderDuration } from "../foundation/proto-duration.ts";
+import { ApiError } from "./method.ts";
 
 /**
  * Messages as proto3 writes them in JSON (https://protobuf.dev/programming-guides/json/): a field that is null is absent, unknown fields are
- * ignored, a duration is "1.5s", a moment is RFC 3339. What is wrong is an `invalid_argument` that says where: `contributors[2].ttl: …`.
+ * ignored, a duration is "1.5s", a moment is RFC 3339. What is wrong is an `invalid_argument` that says where: `ttl: …`.
  */
-
-/** Seconds with up to nine decimals; google.protobuf.Duration has no other unit. */
-const DURATION = /^(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s$/;
-
-/** `"1.5s"` → 1500; `undefined` when it is no duration. */
-export function parseDuration(text: string): number | undefined {
-	const match = DURATION.exec(text);
-	if (match === null) return undefined;
-	const [, sign = "", seconds = "", decimals = ""] = match;
-	const ms = Number(`${seconds}.${decimals}0`) * 1000;
-	return sign === "-" ? -ms : ms;
-}
-
-/** 1500 → `"1.5s"`; to the microsecond. */
-export function renderDuration(ms: number): string {
-	return `${Number((ms / 1000).toFixed(6))}s`;
-}
 
 /** `wallMs` as RFC 3339 with milliseconds. */
 export function renderTime(wallMs: number): string {
@@ -43,17 +28,14 @@ const NO_CONTROLS = /^[^\p{Cc}\u2028\u2029]*$/u;
 /** Reads the fields of one message. Absent (or null) is `undefined`; what is there and wrong throws. */
 export class Fields {
 	readonly #object: JsonObject;
-	/** With its dot: `contributors[2].`; empty at the top. */
-	readonly #place: string;
 
-	constructor(object: JsonObject, place = "") {
+	constructor(object: JsonObject) {
 		this.#object = object;
-		this.#place = place;
 	}
 
 	/** An `ApiError` that names the field. */
 	mistake(name: string, message: string): ApiError {
-		return new ApiError("invalid_argument", `${this.#place}${name}: ${message}`);
+		return new ApiError("invalid_argument", `${name}: ${message}`);
 	}
 
 	text(name: string, { charactersMax, pattern = NO_CONTROLS, expected }: TextBounds): string | undefined {
@@ -97,24 +79,6 @@ export class Fields {
 		return value === 0 ? fallback : value;
 	}
 
-	requiredChoice<T extends string>(name: string, choices: readonly T[]): T {
-		const value = this.#required(name, this.#get(name));
-		const choice = choices.find((each) => each === value);
-		if (choice === undefined) throw this.mistake(name, `one of ${choices.join(", ")}`);
-		return choice;
-	}
-
-	/** Absent is empty. */
-	messages(name: string, itemsMax: number): readonly Fields[] {
-		const value = this.#get(name) ?? [];
-		if (!Array.isArray(value)) throw this.mistake(name, "this is not a list");
-		if (value.length > itemsMax) throw this.mistake(name, `at most ${itemsMax}`);
-		return value.map((item: unknown, index) => {
-			if (!isJsonObject(item)) throw this.mistake(`${name}[${index}]`, "this is not an object");
-			return new Fields(item, `${this.#place}${name}[${index}].`);
-		});
-	}
-
 	#required<T>(name: string, value: T | undefined): T {
 		if (value === undefined) throw this.mistake(name, "this must be there");
 		return value;
@@ -123,8 +87,4 @@ export class Fields {
 	#get(name: string): unknown {
 		return (Object.hasOwn(this.#object, name) ? this.#object[name] : undefined) ?? undefined;
 	}
-}
-
-export function isJsonObject(value: unknown): value is JsonObject {
-	return typeof value === "object" && value !== null && !Array.isArray(value);
 }

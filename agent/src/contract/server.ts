@@ -5,15 +5,14 @@ import { listenOptions } from "../config/address.ts";
 import type { Address } from "../config/settings.ts";
 import type { Clock } from "../foundation/clock.ts";
 import type { Component } from "../foundation/component.ts";
+import { isJsonObject, type JsonObject } from "../foundation/json-object.ts";
 import type { Logger } from "../foundation/logger.ts";
 import { createServer, type Refusal, refuseHead } from "../foundation/node-http.ts";
 import type { Cancel, Scheduler } from "../foundation/scheduler.ts";
 import { removeStaleSocket } from "../foundation/stale-socket.ts";
-import { metric } from "../telemetry/metric-names.ts";
-import type { PulledMetric } from "../telemetry/registry.ts";
+import { type PulledMetric, pulledMetric } from "../telemetry/registry.ts";
 import { findStranger } from "./guard.ts";
-import { ApiError, type Call, type ErrorCode, type JsonObject, type Method, STATUS_OF_CODE } from "./method.ts";
-import { isJsonObject } from "./proto-json.ts";
+import { ApiError, type Call, type ErrorCode, type Method, STATUS_OF_CODE } from "./method.ts";
 
 /**
  * 9802: the contract between the app and its agent, and what the `outrigger` commands call. Each method is a POST with JSON, in Connect's unary
@@ -117,17 +116,13 @@ export class ContractServer implements Component {
 
 	/** For the registry. */
 	get pulledMetrics(): readonly PulledMetric[] {
-		const pulled = (name: Parameters<typeof metric>[0], read: PulledMetric["read"]): PulledMetric => {
-			const { type, help, labels } = metric(name);
-			return { name, type: type === "counter" ? "counter" : "gauge", help, labelNames: labels, read };
-		};
 		return [
-			pulled("outrigger_api_connections", (set) => set({}, this.#connections.size)),
-			pulled("outrigger_api_connections_closed_total", (set) => {
+			pulledMetric("outrigger_api_connections", (set) => set({}, this.#connections.size)),
+			pulledMetric("outrigger_api_connections_closed_total", (set) => {
 				set({ outcome: "replaced" }, this.#closedForOthers);
 				set({ outcome: "refused" }, this.#refused);
 			}),
-			pulled("outrigger_api_calls_total", (set) => {
+			pulledMetric("outrigger_api_calls_total", (set) => {
 				for (const { method, code, count } of this.#calls.values()) set({ method, code }, count);
 			}),
 		];

@@ -5,6 +5,7 @@ import { FLAG_REUSED, FLAG_SAMPLED } from "../bridge/exchange-record.ts";
 import { Deadline } from "../foundation/deadline.ts";
 import { Drain } from "../foundation/drain.ts";
 import { FAULTS } from "../foundation/fault.ts";
+import type { JsonObject } from "../foundation/json-object.ts";
 import { silentLogger } from "../foundation/logger.ts";
 import { ManualScheduler } from "../foundation/scheduler.ts";
 import { type DrainReport, reportSentence } from "../lifecycle/drain-report.ts";
@@ -14,7 +15,7 @@ import type { StateName } from "../lifecycle/state.ts";
 import { type AgentInfo, agentMethods } from "./agent-service.ts";
 import { healthMethods } from "./health-service.ts";
 import { lifecycleMethods } from "./lifecycle-service.ts";
-import { ApiError, type Call, type JsonObject, type Method } from "./method.ts";
+import { ApiError, type Call, type Method } from "./method.ts";
 import { recordOf } from "./record.fixture.ts";
 
 const report: DrainReport = {
@@ -29,6 +30,7 @@ const report: DrainReport = {
 	finished: 1,
 	served: 2,
 	cut: 0,
+	lost: 0,
 	refused: 0,
 	failed: 0,
 	aborted: 0,
@@ -223,7 +225,7 @@ describe("Lifecycle", () => {
 		);
 	});
 
-	test("leases are bounded, and after the drain there are no new ones", async () => {
+	test("leases are bounded, and after the drain none is held or renewed", async () => {
 		const { caller, end } = fixture();
 		await caller.call(API_METHODS.holdLease, { name: "a", ttl: "10s" });
 		const { id } = await caller.call(API_METHODS.holdLease, { name: "b", ttl: "10s" });
@@ -233,7 +235,8 @@ describe("Lifecycle", () => {
 		);
 		end();
 		assert.match(await caller.fails(API_METHODS.holdLease, { name: "c", ttl: "10s" }), /^failed_precondition /);
-		assert.equal((await caller.call(API_METHODS.holdLease, { id, ttl: "10s" }))["id"], id);
+		assert.match(await caller.fails(API_METHODS.holdLease, { id, ttl: "10s" }), /^failed_precondition /);
+		assert.deepEqual(await caller.call(API_METHODS.releaseLease, { id }), { released: true });
 	});
 
 	test("what is wrong is told with its field, and changes nothing", async () => {

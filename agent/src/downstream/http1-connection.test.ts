@@ -306,16 +306,22 @@ describe("bounds of the agent:", () => {
 		assert.equal(next.text, "", "there is room again");
 	});
 
-	test("so many at once are told so, and more are reset", () => {
-		const run = new HandPlane({ "limits.connections": "1" });
-		run.client();
-		const beyond = Array.from({ length: 129 }, () => run.client());
-		run.endTurn();
-		assert.equal(beyond.filter((client) => refusal(client)[1] === "connections_exceeded").length, 128);
-		assert.equal(beyond.at(-1)?.ending, "reset");
-		beyond.at(-1)?.emit("error", new Error("of a socket that nobody holds any more"));
-		assert.equal(run.counters.get(CELL.REFUSED_START + FAULTS.connections_exceeded.index), 129);
-	});
+	for (const [served, told] of [
+		[1, 16],
+		[50, 50],
+		[200, 128],
+	] as const) {
+		test(`where ${served} may be connected ${told} at once are told so, and more are reset`, () => {
+			const run = new HandPlane({ "limits.connections": `${served}` });
+			for (let i = 0; i < served; i++) run.client();
+			const beyond = Array.from({ length: told + 1 }, () => run.client());
+			run.endTurn();
+			assert.equal(beyond.filter((client) => refusal(client)[1] === "connections_exceeded").length, told);
+			assert.equal(beyond.at(-1)?.ending, "reset");
+			beyond.at(-1)?.emit("error", new Error("of a socket that nobody holds any more"));
+			assert.equal(run.counters.get(CELL.REFUSED_START + FAULTS.connections_exceeded.index), told + 1);
+		});
+	}
 
 	test("the newest unfinished head is refused when the byte budget is used up", () => {
 		const run = new HandPlane({ "limits.buffered": "1MiB" });
@@ -496,6 +502,82 @@ describe("leaving", () => {
 			{ arrived: 4, finished: 1, served: 1, cut: 1, refused: 1, failed: 1, aborted: 1, streamsClosed: 1, upgraded: 1 },
 		);
 		assert.equal(run.counters.get(CELL.EVENT_STREAMS), 0);
+	});
+
+	test("who may still bring a request is told to the drain: heads that are not whole, and how long the youngest idle client is idle", async () => {
+		const run = new HandPlane();
+		const told = (): readonly number[] =>
+			[CELL.HEADS_OPEN, CELL.YOUNGEST_IDLE_MS].map((cell) => run.counters.get(cell));
+		run.client();
+		run.advance(3_000);
+		await run.plane.obey({ kind: "state", state: "announcing" });
+		assert.deepEqual(told(), [0, 3_000], "in the turn in which it hears that we leave");
+		const busy = run.client(GET);
+		run.app.open();
+		run.client("GET / HT");
+		run.client("PR");
+		run.advance(100);
+		assert.deepEqual(told(), [2, 3_100]);
+		run.app.say(OK);
+		run.endTurn();
+		run.advance(100);
+		assert.ok(busy.isEnded, "it was told that this is the last answer");
+		assert.deepEqual(told(), [2, 3_200], "and so it is not expected any more");
+		const untold = run.client();
+		run.advance(100);
+		assert.deepEqual(told(), [2, 100]);
+		untold.close();
+		await run.plane.obey({ kind: "closeIdle", idleMs: 1_000 });
+		run.advance(100);
+		assert.deepEqual(told(), [2, Number.POSITIVE_INFINITY]);
+	});
+
+	test("requests that were sent ahead are served, each by its answer, and only the last one ends the connection", async () => {
+		const run = new HandPlane();
+		const client = run.client(GET + GET + GET);
+		run.app.open();
+		await run.plane.obey({ kind: "state", state: "draining" });
+		for (let answers = 1; answers <= 3; answers++) {
+			if (!run.app.isOpen) run.app.open();
+			run.app.say(LAST_OK);
+			run.endTurn();
+			assert.equal(client.text.split("HTTP/1.1 200").length - 1, answers);
+			assert.equal(client.isEnded, answers === 3);
+		}
+		assert.equal(client.text.split("connection: close").length - 1, 1);
+		assert.equal(run.counters.get(CELL.LEAVING_SERVED) + run.counters.get(CELL.LEAVING_FINISHED), 3);
+		assertAddsUp(run);
+	});
+
+	test("a head that never became whole is no loss of ours, nor is a client that takes nothing; an answer that we cut is", async () => {
+		const run = new HandPlane(TIMES);
+		run.client("GET / HT");
+		const cut = run.client(GET);
+		run.app.open();
+		const stalled = run.client(GET);
+		run.app.open();
+		const slow = run.app;
+		await run.plane.obey({ kind: "state", state: "draining" });
+		stalled.isFull = true;
+		slow.say(`HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n${"x".repeat(100_000)}`);
+		run.endTurn();
+		stalled.emit("timeout");
+		run.plane.stop();
+		assert.equal(cut.ending, "reset");
+		assert.deepEqual(
+			[CELL.LEAVING_CUT, CELL.LEAVING_ABORTED, CELL.LEAVING_FAILED].map((cell) => run.counters.get(cell)),
+			[1, 2, 0],
+		);
+		assertAddsUp(run);
+	});
+
+	test("a probe that is answered with an event stream holds up nothing", () => {
+		const run = new HandPlane();
+		run.client("GET / HTTP/1.1\r\nhost: a\r\nuser-agent: kube-probe/1.36\r\n\r\n");
+		run.app.open();
+		run.app.say(STREAM + EVENT);
+		run.endTurn();
+		assert.deepEqual([run.counters.get(CELL.EVENT_STREAMS), run.counters.get(CELL.IN_FLIGHT)], [0, 0]);
 	});
 
 	test("an event stream that only the end of the connection delimits is reset, and one that has not begun is left alone", async () => {

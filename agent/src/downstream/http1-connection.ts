@@ -197,11 +197,26 @@ export class Http1Connection implements ResponseTaker {
 	 * and counted as refused. One that was opened or answered since may bring its request at any moment, and stays. Returns whether it was closed.
 	 */
 	closeIdle(beforeMs: number): boolean {
-		const hasBytes = this.#preface !== undefined && this.#preface !== null;
-		if (this.#state !== "idle" || this.#peerEnded || hasBytes || this.#idleSinceMs > beforeMs) return false;
+		if (this.idleSinceMs > beforeMs || this.idleSinceMs === Number.NEGATIVE_INFINITY) return false;
 		this.#wasIdle = true;
-		this.#linger();
+		try {
+			this.#linger();
+		} catch (error) {
+			this.#onMistake(error);
+		}
 		return true;
+	}
+
+	/** The first bytes of a request have come, and not yet all of its head. */
+	get hasOpenHead(): boolean {
+		const hasBytes = this.#state === "idle" && this.#preface !== undefined && this.#preface !== null;
+		return hasBytes || this.#state === "head";
+	}
+
+	/** Monotonic ms since which it has been idle and could bring a request; −Infinity when it is not idle. */
+	get idleSinceMs(): number {
+		const isIdle = this.#state === "idle" && !this.#peerEnded && !this.hasOpenHead;
+		return isIdle ? this.#idleSinceMs : Number.NEGATIVE_INFINITY;
 	}
 
 	/**
@@ -231,7 +246,11 @@ export class Http1Connection implements ResponseTaker {
 
 	/** The agent stops: what is left is cut. */
 	cut(): void {
-		this.#end(FAULTS.drain_cut, "drain");
+		try {
+			this.#end(FAULTS.drain_cut, "drain");
+		} catch (error) {
+			this.#onMistake(error);
+		}
 	}
 
 	/** Refuses the connection before its first request: `limits.connections`. */
@@ -466,8 +485,7 @@ export class Http1Connection implements ResponseTaker {
 	#onRequest(x: Exchange, bytes: Buffer, to: number): void {
 		const head = x.head;
 		const nowMs = this.#parts.clock.monotonicMs();
-		this.#closes =
-			!head.keepAlive || this.#parts.isLeaving() || nowMs - this.#openedMs > this.#parts.settings.connections.maxAgeMs;
+		this.#closes = !head.keepAlive || nowMs - this.#openedMs > this.#parts.settings.connections.maxAgeMs;
 		this.#state = "exchange";
 
 		// How far the body reaches into what has come.
@@ -706,7 +724,7 @@ export class Http1Connection implements ResponseTaker {
 
 	closesAfterResponse(isDelimitedByClose: boolean): boolean {
 		// A body that is still coming when the answer begins may never come to its end: then there is no next request to find.
-		if (isDelimitedByClose || !this.#requestIsWhole || this.#isLast || this.#parts.isLeaving()) this.#closes = true;
+		if (isDelimitedByClose || !this.#requestIsWhole || this.#isLast || this.#isLastWhileLeaving) this.#closes = true;
 		return this.#closes;
 	}
 
@@ -826,14 +844,14 @@ export class Http1Connection implements ResponseTaker {
 		x.fail(fault, by);
 		x.status = fault.status;
 		this.#identify(x);
-		this.#closes ||= fault.closes || !this.#requestIsWhole || this.#parts.isLeaving();
+		this.#closes ||= fault.closes || !this.#requestIsWhole || this.#isLastWhileLeaving;
 		this.#write(this.#parts.answers.problem(fault, x, x.methodId !== METHOD.HEAD, this.#closes));
 		this.#finish();
 		this.#next();
 	}
 
 	#answerOptions(x: Exchange): void {
-		this.#closes ||= !this.#requestIsWhole;
+		this.#closes ||= !this.#requestIsWhole || this.#isLastWhileLeaving;
 		x.status = 204;
 		x.end("agent");
 		this.#write(this.#parts.answers.options(x, this.#closes));
@@ -888,6 +906,11 @@ export class Http1Connection implements ResponseTaker {
 		if (this.#unwritten === 0 && this.#socket.writableLength > 0) {
 			this.#socket.setTimeout(this.#parts.settings.timeouts.writeStallMs);
 		}
+	}
+
+	/** We leave, so this answer is the connection's last; but requests that were sent ahead are served first. */
+	get #isLastWhileLeaving(): boolean {
+		return this.#ahead === undefined && this.#parts.isLeaving();
 	}
 
 	/** Cuts: no answer, or no more of it. */

@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { CELL } from "../bridge/counters.ts";
 import { listenOptions } from "../config/address.ts";
+import { refusalsMax } from "../config/file-limit.ts";
 import type { InboundSettings } from "../config/settings.ts";
 import { Peer } from "../exchange/forwarded.ts";
 import { type ByteStream, reset } from "../foundation/byte-stream.ts";
@@ -14,8 +15,6 @@ import { ProxyHeader } from "./proxy-header.ts";
 const BACKLOG = 4096;
 /** When the kernel asks whether a silent client is still there, ms: tunnels and event streams may be silent for long. */
 const KEEP_ALIVE_PROBE_MS = 60_000;
-/** Connections beyond `limits.connections` that are told so at the same time; more are reset. */
-const REFUSALS_MAX = 128;
 
 /**
  * One `inbound` entry on one data thread: accepts, keeps to the bound, and knows every connection until it is closed. With several data
@@ -76,7 +75,7 @@ export class Listener {
 		const isBeyond = this.#connections.size - this.#refusals >= this.#connectionsMax; // who is being refused has no place
 		const isOpaque = this.#settings.protocol === "tcp" || this.#settings.protocol === "http2";
 		// Who does not speak HTTP/1 cannot read the answer either.
-		if (isBeyond && (isOpaque || this.#refusals >= REFUSALS_MAX)) {
+		if (isBeyond && (isOpaque || this.#refusals >= refusalsMax(this.#connectionsMax))) {
 			counters.add(CELL.DOWNSTREAM_OPEN, -1);
 			counters.add(CELL.REFUSED_START + FAULTS.connections_exceeded.index, 1);
 			socket.on("error", () => undefined);
@@ -111,6 +110,17 @@ export class Listener {
 		for (const connection of this.#connections) {
 			if (connection.closeIdle(beforeMs)) this.#parts.counters.add(CELL.IDLE_CLOSED, 1);
 		}
+	}
+
+	/** Who may still bring a request while we leave: heads that are not whole, and since when the client that became idle last is so, monotonic ms. */
+	expected(): { readonly headsOpen: number; readonly idleSinceMs: number } {
+		let headsOpen = 0;
+		let idleSinceMs = Number.NEGATIVE_INFINITY;
+		for (const connection of this.#connections) {
+			if (connection.hasOpenHead) headsOpen++;
+			else if (connection.idleSinceMs > idleSinceMs) idleSinceMs = connection.idleSinceMs;
+		}
+		return { headsOpen, idleSinceMs };
 	}
 
 	/** Ends the event streams: their share of the drain's budget is over. */

@@ -14,7 +14,7 @@ function fixture(limit: "limited" | "unlimited" = "limited") {
 	const now = {
 		stalled: 0,
 		dataDelays: { seconds: 0, count: 0 },
-		rssBytes: 50 * MIB,
+		rssBytes: (50 * MIB) as number | undefined,
 		connectFailures: 7,
 		appAccepts: true,
 	};
@@ -154,6 +154,16 @@ test("memory warns above 90 % of the limit and until it is below 85 %; without a
 		["pass", "5000 MiB in use, no limit"],
 	);
 	await unlimited.health.stop();
+});
+
+test("memory that cannot be read just now is what it was", async () => {
+	const { health, scheduler, node, now } = fixture();
+	now.rssBytes = 95 * MIB;
+	await health.start();
+	now.rssBytes = undefined;
+	scheduler.advance(5_000);
+	assert.deepEqual([node("memory").status, node("memory").detail], ["warn", "95 MiB in use of 100"]);
+	await health.stop();
 });
 
 test("connections to the app that fail although its port accepts are a warning for ten looks; else they are no surprise", async () => {

@@ -21,8 +21,8 @@ export interface AgentHealthParts {
 	readonly stalled: () => number;
 	/** Delays of the data threads' event loops since the start: their sum in seconds, and how many there were. May fall when a thread is replaced. */
 	readonly dataDelays: () => { readonly seconds: number; readonly count: number };
-	/** Bytes of this process. */
-	readonly rssBytes: () => number;
+	/** Bytes of this process; `undefined` when the system cannot say just now. */
+	readonly rssBytes: () => number | undefined;
 	/** Of the container; `undefined` without one. */
 	readonly memoryLimitBytes: number | undefined;
 	/** Connections to the app that failed to come to be, since the start. */
@@ -150,6 +150,7 @@ export class AgentHealth implements Component {
 	#lookAtMemory(): void {
 		const { memoryLimitBytes } = this.#parts;
 		const bytes = this.#parts.rssBytes();
+		if (bytes === undefined) return;
 		const used = `${mebibytes(bytes)} MiB in use`;
 		if (memoryLimitBytes === undefined) {
 			this.#memory.set({ status: "pass", detail: `${used}, no limit` });

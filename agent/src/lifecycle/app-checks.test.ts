@@ -42,6 +42,7 @@ async function fixture(
 			address,
 			sinceMs: clock.monotonicMs(),
 			isGone: state === "refuses",
+			lastCheck: state === "unknown" ? "none" : state === "accepts" ? "accepted" : "refused",
 			lastError: state === "refuses" ? "ECONNREFUSED 127.0.0.1:3000" : undefined,
 		});
 	};
@@ -295,12 +296,10 @@ test("the app's gRPC health is asked on its own port", async (t) => {
 });
 
 test("without anything to ask the port alone counts", async (t) => {
-	const { told, port, step, app, scheduler, health } = await fixture(t, { t: "none" });
+	const { told, port, step, app, scheduler } = await fixture(t, { t: "none" });
 	port("refuses");
 	port("accepts");
 	port("unknown");
-	health.askNow();
-	health.watchClosely()();
 	await step(60_000);
 	assert.deepEqual(told, ["fail app_refuses", "pass", "unknown not_asked"]);
 	assert.deepEqual([app.connections, scheduler.pending], [0, 0]);
@@ -331,26 +330,6 @@ test("an app that is not critical only warns when its check fails, and need not 
 	assert.deepEqual(tree.readiness(), { isReady: true });
 	await step(1_000, 2);
 	assert.deepEqual(told, ["fail app_refuses", "pass", "warn http_status", "pass"]);
-});
-
-test("while the app is being restarted it is watched closely, over refusals too", async (t) => {
-	const { port, step, app, health } = await fixture(t, { t: "path", path: "/" }, always(http(200)));
-	port("accepts");
-	await step(0, 1);
-	const end = health.watchClosely();
-	await step(0, 2);
-	await step(200, 3);
-	port("refuses");
-	await step(10_000);
-	port("accepts");
-	await step(0, 4);
-	await step(200, 5);
-	end();
-	await step(200, 6);
-	await step(4_000);
-	health.askNow();
-	await step(0, 7);
-	assert.equal(app.connections, 7);
 });
 
 test("nothing is asked before the start and after the stop, and nothing is left behind", async (t) => {

@@ -135,16 +135,6 @@ export class AppHealth implements Component {
 		this.#settle();
 	}
 
-	/** Asks the app now instead of at the next interval. */
-	askNow(): void {
-		this.#check?.askNow();
-	}
-
-	/** Asks the app every 200 ms until what it returns is called (safe twice): for the time in which it is being restarted. */
-	watchClosely(): () => void {
-		return this.#check?.watchClosely() ?? (() => {});
-	}
-
 	/** Brings check and contributor in line with the port. Called as often as one likes. */
 	#settle(): void {
 		const port = this.#port;

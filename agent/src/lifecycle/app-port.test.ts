@@ -113,7 +113,11 @@ test("the first answer counts at once; afterwards it takes fall failures, quickl
 		"most likely it comes back there",
 	);
 	assert.ok(port.status.sinceMs > sinceMs);
-	assert.deepEqual(told, ["accepts 127.0.0.1:3000", "refuses 127.0.0.1:3000"]);
+	assert.deepEqual(
+		told,
+		["accepts 127.0.0.1:3000", "accepts 127.0.0.1:3000", "refuses 127.0.0.1:3000"],
+		"the first failure is told, and changes nothing else",
+	);
 	await port.stop();
 	assert.equal(scheduler.pending, 0);
 });
@@ -224,6 +228,24 @@ test("an app that hung and now is gone is told once more, although its port refu
 	await fixed.step(RETRY_MS);
 	assert.deepEqual(told, [true]);
 	await fixed.port.stop();
+});
+
+test("a single refusal is told, and so is that the port accepts again; the state is what it was", async () => {
+	const { port, accepting, codes, step } = fixture(localhost, []);
+	accepting.add("127.0.0.1:3000");
+	await port.start();
+	await step(0);
+	const told: string[] = [];
+	port.subscribe((status, before) => told.push(`${before.lastCheck} → ${status.lastCheck}, ${status.state}`));
+	accepting.clear();
+	await step(5_000);
+	codes.set("127.0.0.1:3000", "ETIMEDOUT");
+	await step(RETRY_MS);
+	accepting.add("127.0.0.1:3000");
+	await step(RETRY_MS);
+	await step(5_000);
+	assert.deepEqual(told, ["accepted → refused, accepts", "refused → failed, accepts", "failed → accepted, accepts"]);
+	await port.stop();
 });
 
 test("a place that was not asked because the time was over may have somebody who listens", async () => {

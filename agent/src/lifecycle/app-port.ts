@@ -1,4 +1,4 @@
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { renderAddress } from "../config/address.ts";
 import type { Address } from "../config/settings.ts";
 import type { Clock } from "../foundation/clock.ts";
@@ -34,6 +34,8 @@ export interface AppPortStatus {
 	 * when a place did not answer, or anything else went wrong: then the app may well be alive.
 	 */
 	readonly isGone: boolean;
+	/** How the last check ended; `refused`: every place said that nobody listens. One is no verdict, but who listens all the time is never refused. */
+	readonly lastCheck: "none" | "accepted" | "refused" | "failed";
 	/** Why the last check failed, for people: `ECONNREFUSED 127.0.0.1:3000, ECONNREFUSED ::1:3000`. */
 	readonly lastError: string | undefined;
 }
@@ -87,7 +89,7 @@ export class AppPort implements Component {
 	readonly name: string;
 	readonly #settings: AppPortSettings;
 	readonly #parts: AppPortParts;
-	readonly #listeners = new Set<(status: AppPortStatus) => void>();
+	readonly #listeners = new Set<(status: AppPortStatus, before: AppPortStatus) => void>();
 	#app: Address | undefined;
 	#status: AppPortStatus;
 	/** Successes (positive) or failures (negative) in a row. */
@@ -110,6 +112,7 @@ export class AppPort implements Component {
 			address: undefined,
 			sinceMs: parts.clock.monotonicMs(),
 			isGone: false,
+			lastCheck: "none",
 			lastError: undefined,
 		};
 	}
@@ -118,8 +121,8 @@ export class AppPort implements Component {
 		return this.#status;
 	}
 
-	/** Tells `listener` each change of `state`, `address` or `isGone`. What it returns ends that. */
-	subscribe(listener: (status: AppPortStatus) => void): () => void {
+	/** Tells `listener` each change of `state`, `address`, `isGone` or `lastCheck`, with what was before. What it returns ends that. */
+	subscribe(listener: (status: AppPortStatus, before: AppPortStatus) => void): () => void {
 		this.#listeners.add(listener);
 		return () => {
 			this.#listeners.delete(listener);
@@ -147,7 +150,7 @@ export class AppPort implements Component {
 		this.#app = app;
 		this.#streak = 0;
 		this.#round += 1;
-		this.#change({ state: "unknown", address: undefined, isGone: false, lastError: undefined });
+		this.#change({ state: "unknown", address: undefined, isGone: false, lastCheck: "none", lastError: undefined });
 		if (this.#isRunning) this.#checkAfter(0);
 	}
 
@@ -217,7 +220,13 @@ export class AppPort implements Component {
 	#succeeded(address: Address): void {
 		this.#streak = Math.max(0, this.#streak) + 1;
 		const isUp = this.#status.state !== "refuses" || this.#streak >= this.#settings.rise;
-		this.#change({ state: isUp ? "accepts" : "refuses", address, isGone: false, lastError: undefined });
+		this.#change({
+			state: isUp ? "accepts" : "refuses",
+			address,
+			isGone: false,
+			lastCheck: "accepted",
+			lastError: undefined,
+		});
 	}
 
 	#failed(error: string, isRefusedEverywhere: boolean): void {
@@ -227,6 +236,7 @@ export class AppPort implements Component {
 			state: isDown ? "refuses" : "accepts",
 			address: this.#status.address,
 			isGone: isDown && isRefusedEverywhere,
+			lastCheck: isRefusedEverywhere ? "refused" : "failed",
 			lastError: error,
 		});
 	}
@@ -236,8 +246,9 @@ export class AppPort implements Component {
 		const isSameState = before.state === next.state;
 		this.#status = { ...next, sinceMs: isSameState ? before.sinceMs : this.#parts.clock.monotonicMs() };
 		const isSameAddress = textOf(before.address) === textOf(next.address);
-		if (isSameState && isSameAddress && before.isGone === next.isGone) return;
-		for (const listener of [...this.#listeners]) listener(this.#status);
+		const isSameCheck = before.isGone === next.isGone && before.lastCheck === next.lastCheck;
+		if (isSameState && isSameAddress && isSameCheck) return;
+		for (const listener of [...this.#listeners]) listener(this.#status, before);
 	}
 }
 
@@ -265,12 +276,18 @@ export function tryConnect(address: Address, timeoutMs: number): Promise<void> {
 		else reject(error);
 	};
 	socket.on("error", end);
-	socket.on("connect", () => {
-		// A port of the ephemeral range with nobody behind it can be connected to itself: our own port is then the one we are
-		// looking for (simultaneous open, RFC 9293 §3.5), once in some 28,000 tries.
-		const isSelf =
-			address.kind === "tcp" && socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress;
-		end(isSelf ? Object.assign(new Error("connected to itself"), { code: "ECONNREFUSED" }) : undefined);
-	});
+	socket.on("connect", () => end(connectedToItself(socket)));
 	return promise;
+}
+
+/**
+ * An error, when a socket that is connected is so with itself. A port of the ephemeral range with nobody behind it can be: our own port is then the one
+ * we are looking for (simultaneous open, RFC 9293 §3.5), once in some 28,000 tries. It means that nobody listens.
+ */
+export function connectedToItself(socket: Socket): NodeJS.ErrnoException | undefined {
+	const isSelf =
+		socket.remotePort !== undefined && // on a Unix socket there is none
+		socket.localPort === socket.remotePort &&
+		socket.localAddress === socket.remoteAddress;
+	return isSelf ? Object.assign(new Error("connected to itself"), { code: "ECONNREFUSED" }) : undefined;
 }

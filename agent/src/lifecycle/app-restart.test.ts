@@ -59,13 +59,17 @@ test("a port that never refuses is another container's restart: nothing is waite
 	assert.equal(restart.phase, "none", "what happens now is for the port's own check to say");
 });
 
-test("a hook in the middle of it waits anew, and makes neither a second watcher nor a second change", () => {
+test("a hook in the middle of it changes nothing: who asks without end has the port watched no longer for it", () => {
 	const { restart, scheduler, told, watchers } = fixture();
 	restart.begin();
 	scheduler.advance(11_000);
 	restart.begin();
-	scheduler.advance(11_999);
+	scheduler.advance(999);
 	assert.deepEqual([told, watchers(), scheduler.pending], [["expected"], 1, 1]);
+	scheduler.advance(1);
+	assert.deepEqual([told, watchers(), scheduler.pending], [["expected", "none"], 0, 0]);
+	told.length = 0;
+	restart.begin();
 	restart.onPort("refuses");
 	restart.begin();
 	assert.deepEqual([told, watchers(), scheduler.pending], [["expected", "down"], 1, 0]);

@@ -10,15 +10,15 @@ import type { AppPortState } from "./app-port.ts";
  *
  *             begin                      port refuses
  *   none ────────────────► expected ─────────────────────► down
- *    ▲ │                    │    ▲                          │
- *    │ │                    │    └─ begin: waits anew       │
+ *    ▲ │                    │                               │
  *    │ └─ begin, while the port refuses already ───────────►│
  *    │◄─ never refused for appStop + 2 s ─┘                 │
  *    └◄──────────────── port accepts ───────────────────────┘
  *
  * `expected` that ends without a refusal was another container of the pod, whose restart is none of our business, or a hook that was no
  * hook: anybody who reaches 9801 can ask there. So `expected` by itself is no proof of anything, and who makes a pod unready for it lets
- * any neighbour do so. It watches the port closely, whose refusal then is the proof, and comes within a second of the app's SIGTERM.
+ * any neighbour do so. It watches the port closely, whose refusal then is the proof, and comes within a second of the app's SIGTERM. Another
+ * `begin` meanwhile does not prolong it: that is for the next time.
  *
  * `down` lasts as long as the app stays away, which may be for ever: then the port refuses all the time, and the pod is rightly unready.
  */
@@ -41,7 +41,7 @@ const SLACK_MS = 2_000;
 
 type State =
 	| { readonly at: "none" }
-	| { readonly at: "expected"; readonly sinceMs: number; readonly cancel: Cancel; readonly endWatch: () => void }
+	| { readonly at: "expected"; readonly cancel: Cancel; readonly endWatch: () => void }
 	| { readonly at: "down"; readonly sinceMs: number; readonly endWatch: () => void };
 
 const NONE: State = { at: "none" };
@@ -59,26 +59,13 @@ export class AppRestart {
 		return this.#state.at;
 	}
 
-	/** A stop hook was answered although no drain began. As often as it likes. */
+	/** A stop hook was answered although no drain began. As often as it likes: only the first counts. */
 	begin(): void {
+		if (this.#state.at !== "none") return;
 		const { clock, watchClosely } = this.#parts;
-		const state = this.#state;
-		switch (state.at) {
-			case "none": {
-				const sinceMs = clock.monotonicMs();
-				if (this.#port === "refuses") this.#set({ at: "down", sinceMs, endWatch: watchClosely() });
-				else this.#set({ at: "expected", sinceMs, cancel: this.#giveUpLater(), endWatch: watchClosely() });
-				break;
-			}
-			case "expected":
-				state.cancel();
-				this.#state = { ...state, cancel: this.#giveUpLater() };
-				break;
-			case "down":
-				break;
-			default:
-				unreachable(state);
-		}
+		const sinceMs = clock.monotonicMs();
+		if (this.#port === "refuses") this.#set({ at: "down", sinceMs, endWatch: watchClosely() });
+		else this.#set({ at: "expected", cancel: this.#giveUpLater(), endWatch: watchClosely() });
 	}
 
 	/** What the check of the app's port says: `accepts` when all ports of the app do, `refuses` when one does not. Told all the time. */

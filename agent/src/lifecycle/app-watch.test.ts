@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { describe, test } from "node:test";
 import { settingsFrom } from "../config/layers.ts";
 import type { Address } from "../config/settings.ts";
@@ -34,11 +36,11 @@ class World {
 	error: Error | undefined = REFUSED;
 	readonly watch: AppWatch;
 
-	constructor(apps: readonly (Address | undefined)[] = [APP]) {
+	constructor(apps: readonly (Address | undefined)[] = [APP], http = "none") {
 		const { app } = settingsFrom({
 			"health.app.fall": "3",
 			"health.app.interval": "5s",
-			"health.app.http": "none",
+			"health.app.http": http,
 		}).health;
 		this.state.subscribe(({ from, to, reason }) => this.moves.push(`${from} → ${to}: ${reason}`));
 		this.watch = new AppWatch({
@@ -148,6 +150,74 @@ describe("readiness", () => {
 		await world.watch.stop();
 	});
 
+	test("an app that said it wants no traffic, crashes and is soon back has said nothing, and is not ready in between", async () => {
+		const world = new World();
+		world.error = undefined;
+		await world.watch.start();
+		await world.pass(200);
+		world.watch.say(false);
+		world.watch.say(false);
+		world.error = REFUSED;
+		await world.pass(300);
+		assert.equal(world.watch.why, "app_says", "nobody listens");
+		world.error = undefined;
+		await world.pass(400);
+		assert.deepEqual(world.moves, [
+			"starting → ready: app_passes",
+			"ready → unready: app_says",
+			"unready → ready: app_passes",
+		]);
+		world.asked = 0;
+		await world.pass(4_900);
+		assert.ok(world.asked <= 1, "no longer watched closely");
+		await world.watch.stop();
+		assert.equal(world.scheduler.pending, 0);
+	});
+
+	test("what an app says before it listens holds, and a check that is late is no crash", async () => {
+		const world = new World();
+		world.watch.say(false);
+		await world.watch.start();
+		await world.pass(1_300);
+		world.error = undefined;
+		await world.pass(1_000);
+		assert.equal(world.watch.why, "app_says");
+		world.error = TIMED_OUT;
+		await world.pass(300);
+		world.error = undefined;
+		await world.pass(1_000);
+		assert.equal(world.watch.why, "app_says", "who is busy is the one that said it");
+		world.error = REFUSED;
+		await world.pass(300);
+		world.watch.say(false); // the one that comes, before it listens
+		world.error = undefined;
+		await world.pass(1_000);
+		assert.equal(world.watch.why, "app_says");
+		world.watch.say(true);
+		assert.equal(world.state.at, "ready");
+		await world.watch.stop();
+		assert.equal(world.scheduler.pending, 0);
+	});
+
+	test("a part of the agent that fails liveness takes the pod out, whatever else there is", async () => {
+		const world = new World();
+		world.error = undefined;
+		const thread = world.tree.add("agent", "data-thread", { critical: true, live: true });
+		await world.watch.start();
+		await world.pass(200);
+		assert.equal(world.state.at, "ready", "not asked yet is no failure");
+		thread.set({ status: "fail", reason: "hangs" });
+		assert.equal(world.watch.why, "agent_fails");
+		world.watch.say(false);
+		world.error = REFUSED;
+		await world.pass(10_000);
+		assert.equal(world.watch.why, "agent_fails", "before all others");
+		thread.set({ status: "pass" });
+		assert.equal(world.watch.why, "app_refuses");
+		assert.equal(world.moves[1], "ready → unready: agent_fails");
+		await world.watch.stop();
+	});
+
 	test("a critical report takes the pod out, and its reason is told apart from the app's", async () => {
 		const world = new World();
 		world.error = undefined;
@@ -190,6 +260,33 @@ describe("a restart of the app alone", () => {
 		await world.watch.stop();
 		assert.equal(world.scheduler.pending, 0);
 	});
+});
+
+test("who asks for a restart again and again has the port looked at, and not the app's health page", async (t) => {
+	let asked = 0;
+	const app = createServer((_, response) => {
+		asked += 1;
+		response.end("ok");
+	});
+	app.listen(0, "127.0.0.1");
+	await once(app, "listening");
+	t.after(() => app.close());
+	const bound = app.address();
+	assert.ok(typeof bound === "object" && bound !== null);
+	const world = new World([{ ...APP, port: bound.port }], "/health");
+	world.error = undefined;
+	const ready = new Promise<void>((resolve) => world.state.subscribe(({ to }) => to === "ready" && resolve()));
+	await world.watch.start();
+	await world.pass(200);
+	await ready;
+	const [asksBefore, triesBefore] = [asked, world.asked];
+	world.watch.expectRestart();
+	await world.pass(2_000);
+	// Connections are taken in their order: when this one is answered, an earlier one has been seen.
+	await (await fetch(`http://127.0.0.1:${bound.port}/`)).text();
+	assert.deepEqual([asksBefore, asked], [1, 2]);
+	assert.ok(world.asked - triesBefore >= 10);
+	await world.watch.stop();
 });
 
 describe("while we leave", () => {

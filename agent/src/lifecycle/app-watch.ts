@@ -14,9 +14,10 @@ import type { LifecycleState, UnreadyReason } from "./state.ts";
  * The app, as the agent's state sees it: readiness follows its ports, its check, what it says of itself, its restarts, and whatever else in health is
  * critical. The reasons not to be ready, the first that is so:
  *
+ *   agent_fails   a part of ours fails liveness: who is about to be killed for it, or hangs, must not stay in rotation
  *   restarting    its container alone is being restarted, and the port has refused since
  *   app_refuses, app_fails, check_fails    as the health tree has it
- *   app_says      `NotReady`, until `Ready`, or until its port has refused: who starts anew has said nothing yet
+ *   app_says      `NotReady`, until `Ready`, or until its port refuses and accepts again: who starts anew has said nothing yet
  *
  * The agent's own start never waits for the app: what is not known yet leaves it `starting`.
  */
@@ -52,6 +53,19 @@ export interface AppWatchParts {
 	readonly log: Logger;
 }
 
+/**
+ * What the app has said of itself.
+ *
+ *              NotReady              a port that did not refuse does
+ *   nothing ──────────────► not ready ────────────────► not ready, before it ended
+ *      ▲                     │     ▲                     │     │
+ *      ├────── Ready ────────┘     └────── NotReady ─────┘     │
+ *      └─────────── Ready; every port accepts ─────────────────┘
+ *
+ * What an app says before it listens holds. While it is `not_ready` the ports are watched closely: a process that crashes may be back within a second.
+ */
+type Said = "nothing" | "not_ready" | "not_ready_before_it_ended";
+
 export class AppWatch implements Component {
 	readonly name = "app-watch";
 	readonly #parts: AppWatchParts;
@@ -59,7 +73,9 @@ export class AppWatch implements Component {
 	readonly #healths: readonly AppHealth[];
 	readonly #restart: AppRestart;
 	readonly #endWatches: (() => void)[] = [];
-	#saysNotReady = false;
+	#said: Said = "nothing";
+	/** While `#said` is something. */
+	#endSaidWatch: (() => void) | undefined;
 	#isRunning = false;
 
 	constructor(parts: AppWatchParts) {
@@ -83,10 +99,11 @@ export class AppWatch implements Component {
 			scheduler,
 			log,
 			appStopMs,
-			watchClosely: () => this.#watchClosely(),
+			watchClosely: () => this.#watchPorts(),
 			onChange: () => this.#settle(),
 		});
-		for (const [index, port] of this.#ports.entries()) port.subscribe((status) => this.#onPort(index, status));
+		for (const [index, port] of this.#ports.entries())
+			port.subscribe((status, before) => this.#onPort(index, status, before));
 		tree.subscribe(() => this.#settle());
 		state.subscribe(({ to }) => {
 			if (to === "announcing") this.#leave();
@@ -118,6 +135,7 @@ export class AppWatch implements Component {
 	async stop(): Promise<void> {
 		this.#isRunning = false;
 		this.#restart.stop();
+		this.#say("nothing");
 		for (const end of this.#endWatches.splice(0)) end();
 		await Promise.all([...this.#ports, ...this.#healths].map((part) => part.stop()));
 	}
@@ -134,17 +152,35 @@ export class AppWatch implements Component {
 
 	/** The app takes traffic, or none, as far as it is concerned. */
 	say(isReady: boolean): void {
-		this.#saysNotReady = !isReady;
+		if (this.#parts.state.isLeaving) return;
+		this.#say(isReady ? "nothing" : "not_ready");
 		this.#settle();
 	}
 
-	#onPort(index: number, status: AppPortStatus): void {
+	#onPort(index: number, status: AppPortStatus, before: AppPortStatus): void {
 		if (status.address !== undefined) this.#parts.onAddress(index, status.address);
-		if (status.state === "refuses") this.#saysNotReady = false;
+		this.#hear(hasRefused(status) && !hasRefused(before) && before.lastCheck !== "none");
 		this.#healths[index]?.onPort(status);
 		this.#restart.onPort(this.#portState());
 		this.#tellGone();
 		this.#settle();
+	}
+
+	/** What was said, after a check of a port: one that refuses and did not before is that of a process that has ended. */
+	#hear(hasEnded: boolean): void {
+		if (this.#said === "nothing") return;
+		if (hasEnded) this.#said = "not_ready_before_it_ended";
+		const isBack = this.#ports.every(({ status }) => status.lastCheck === "accepted");
+		if (this.#said === "not_ready_before_it_ended" && isBack) this.#say("nothing");
+	}
+
+	#say(said: Said): void {
+		this.#said = said;
+		if (said !== "nothing") this.#endSaidWatch ??= this.#watchPorts();
+		else {
+			this.#endSaidWatch?.();
+			this.#endSaidWatch = undefined;
+		}
 	}
 
 	/** `accepts` when all do, `refuses` when one does. */
@@ -157,12 +193,14 @@ export class AppWatch implements Component {
 	/** From here on what matters is whether the app is still there. */
 	#leave(): void {
 		this.#restart.stop();
-		for (const port of this.#ports) this.#endWatches.push(port.watchClosely());
+		this.#endWatches.push(this.#watchPorts());
+		this.#say("nothing");
 		this.#tellGone();
 	}
 
-	#watchClosely(): () => void {
-		const ends = [...this.#ports, ...this.#healths].map((part) => part.watchClosely());
+	/** The ports alone: anybody who reaches 9801 can make us do it, and the app's own page may cost it something. */
+	#watchPorts(): () => void {
+		const ends = this.#ports.map((port) => port.watchClosely());
 		return () => {
 			for (const end of ends) end();
 		};
@@ -178,8 +216,8 @@ export class AppWatch implements Component {
 	#settle(): void {
 		const { state, tree, log, onReady } = this.#parts;
 		if (!this.#isRunning || state.isLeaving) return;
-		const readiness = tree.readiness();
-		const reason = this.#reason(readiness);
+		const [liveness, readiness] = [tree.liveness(), tree.readiness()];
+		const reason = liveness.isLive ? this.#reason(readiness) : "agent_fails";
 		if (reason === "unknown") return;
 		const { current } = state;
 		if (reason === undefined) {
@@ -187,14 +225,15 @@ export class AppWatch implements Component {
 			state.set({ at: "ready" }, "app_passes");
 			onReady();
 		} else if (current.at !== "unready" || current.why !== reason) {
-			if (!readiness.isReady) log.info("not ready", { reason, contributor: readiness.contributor });
+			if (!liveness.isLive) log.info("not ready", { reason, contributor: liveness.contributor });
+			else if (!readiness.isReady) log.info("not ready", { reason, contributor: readiness.contributor });
 			state.set({ at: "unready", why: reason }, reason);
 		}
 	}
 
 	#reason(readiness: ReturnType<HealthTree["readiness"]>): UnreadyReason | "unknown" | undefined {
 		if (this.#restart.phase === "down") return "restarting";
-		if (readiness.isReady) return this.#saysNotReady ? "app_says" : undefined;
+		if (readiness.isReady) return this.#said === "nothing" ? undefined : "app_says";
 		switch (readiness.why) {
 			case "app_refuses":
 			case "app_fails":
@@ -206,4 +245,8 @@ export class AppWatch implements Component {
 				return this.#parts.state.at === "ready" ? "app_refuses" : "unknown";
 		}
 	}
+}
+
+function hasRefused({ state, lastCheck }: AppPortStatus): boolean {
+	return state === "refuses" || lastCheck === "refused";
 }

@@ -33,8 +33,8 @@ test("the parts never reach beyond the grace period, and none is negative", () =
 
 test("the agent's own stop is over within 1.5 s, last lines included, however much it could have", () => {
 	const of = (agentStopMs: number) => agentStopBudget({ drainMs: 0, appStopMs: 0, agentStopMs });
-	assert.deepEqual(of(2_000), { partsMs: 1_000, linesMs: 500 });
-	assert.deepEqual(of(60_000), { partsMs: 1_000, linesMs: 500 });
+	assert.deepEqual(of(2_000), { partsMs: 800, linesMs: 400 });
+	assert.deepEqual(of(60_000), { partsMs: 800, linesMs: 400 });
 	assert.deepEqual(of(300), { partsMs: 200, linesMs: 100 });
 	assert.deepEqual(of(0), { partsMs: 0, linesMs: 0 });
 });

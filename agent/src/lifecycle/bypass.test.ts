@@ -63,7 +63,11 @@ class World {
 	whenAsked: () => unknown = () => {};
 
 	constructor(apps: readonly Address[] = [LOCALHOST], ownListeners: readonly Address[] = []) {
-		const log: Logger = { ...silentLogger, debug: (message) => this.told.push(message) };
+		const log: Logger = {
+			...silentLogger,
+			debug: (message) => this.told.push(`debug: ${message}`),
+			warn: (message) => this.told.push(`warn: ${message}`),
+		};
 		this.watch = new BypassWatch(
 			apps,
 			{ settledMs: SETTLED_MS, ownListeners },
@@ -125,13 +129,28 @@ test("a peer from outside the pod is present at once, and settled when two looks
 		unavailable: undefined,
 		settled: 1,
 		present: 1,
+		undecided: 0,
 		isTruncated: false,
 		lookedMs: SETTLED_MS + 1,
+		failedLooks: 0,
 		peers: [{ address: "10.0.9.9", port: 3000, count: 1, settled: 1, sinceMs: 0 }],
 	});
 	remove();
 	assert.deepEqual(await world.look(), [0, 0]);
 	assert.deepEqual(world.asked, [], "for peers from outside nobody looks through our files");
+});
+
+test("a peer inside the pod is undecided in the first look, and ours or somebody's in the next", async () => {
+	const world = new World();
+	world.inside("127.0.0.1:50001", APP, 1, 101);
+	world.inside("127.0.0.1:50002", APP, 2, 102);
+	world.own.add(101);
+	const look = async (): Promise<readonly [undecided: number, present: number]> => {
+		const { undecided, present } = await world.watch.look();
+		return [undecided, present];
+	};
+	assert.deepEqual(await look(), [2, 0]);
+	assert.deepEqual(await look(), [0, 1]);
 });
 
 test("the time between two looks is counted from the end of the first: a slow one proves nothing more", async () => {
@@ -415,7 +434,7 @@ test("where there is no table nothing is known, which is said once; IPv6 may be 
 	assert.deepEqual(await world.look(), [0, 0]);
 	await world.look(LOOK_MS);
 	const { isAvailable, unavailable, lookedMs } = world.watch.reading();
-	assert.deepEqual([isAvailable, unavailable, lookedMs], [false, "unreadable", LOOK_MS]);
+	assert.deepEqual([isAvailable, unavailable, lookedMs], [false, "unreadable", undefined]);
 	assert.equal(world.told.length, 1);
 	world.socket(`${POD}:3000`, "10.0.9.9:50000", 1);
 	world.read = async (name, take) => {
@@ -427,27 +446,85 @@ test("where there is no table nothing is known, which is said once; IPv6 may be 
 	assert.equal(world.watch.reading().isAvailable, true);
 });
 
-test("a look that fails says so, and what was known before is still known afterwards", async () => {
+const noFiles = async (): Promise<never> => {
+	throw Object.assign(new Error("too many open files"), { code: "EMFILE" });
+};
+
+test("a look that fails changes no number: what the last one saw stands, with how many have failed since", async () => {
 	const world = new World();
 	world.socket(`${POD}:3000`, "10.0.9.9:50000", 1);
 	await world.look();
-	world.read = async () => {
-		throw Object.assign(new Error("too many open files"), { code: "EMFILE" });
-	};
-	assert.deepEqual(await world.look(1), [0, 0]);
-	assert.equal(world.watch.reading().unavailable, "unreadable");
+	world.inside("127.0.0.1:50001", APP, 2, 900);
+	await world.look(SETTLED_MS + 1);
+	const seen = world.watch.reading();
+	assert.deepEqual([seen.settled, seen.present, seen.undecided, seen.failedLooks], [1, 1, 1, 0]);
+	const told: BypassReading[] = [];
+	world.watch.subscribe((reading) => told.push(reading));
+	world.read = noFiles;
+	await world.look(1);
+	assert.deepEqual(world.watch.reading(), { ...seen, failedLooks: 1 });
+	world.read = async () => "missing";
+	await world.look(1);
+	assert.deepEqual(told, [
+		{ ...seen, failedLooks: 1 },
+		{ ...seen, failedLooks: 2 },
+	]);
+	world.tables.tcp.length = 0;
 	world.read = undefined;
-	assert.deepEqual(await world.look(SETTLED_MS), [1, 1]);
-	world.inside("127.0.0.1:50000", APP, 2, 900);
+	assert.deepEqual(await world.look(1), [0, 0]);
+	assert.equal(world.watch.reading().failedLooks, 0);
+	world.whenAsked = () => assert.fail("there is nobody of whom to ask");
+	await world.look();
+	assert.deepEqual(world.told, [
+		"warn: connections that come past the agent cannot be seen for now; what was seen last counts",
+	]);
+});
+
+test("looks that fail make nobody older: who was seen once and not since has not settled", async () => {
+	const world = new World();
+	world.socket(`${POD}:3000`, "10.0.9.9:50000", 1);
+	await world.look();
+	world.read = noFiles;
+	for (let look = 0; look < 3; look++) assert.deepEqual(await world.look(SETTLED_MS), [0, 1]);
+	assert.equal(world.watch.reading().lookedMs, 0);
+	world.tables.tcp.length = 0;
+	world.socket(`${POD}:3000`, "10.0.9.9:50000", 2); // another one, with the same addresses
+	world.read = undefined;
+	assert.deepEqual(await world.look(1), [0, 1]);
+});
+
+test("a look that fails at our own open files fails as one that fails at a table, and is made up for by the next", async () => {
+	const world = new World();
+	world.inside("127.0.0.1:50000", APP, 1, 101);
+	world.inside("127.0.0.1:50001", APP, 2, 900);
+	world.own.add(101);
 	await world.look();
 	world.whenAsked = () => {
 		throw new Error("no open files can be read");
 	};
-	await world.look();
-	assert.equal(world.watch.reading().isAvailable, false);
+	assert.deepEqual(await world.look(1), [0, 0]);
+	assert.deepEqual([world.watch.reading().undecided, world.watch.reading().failedLooks], [2, 1]);
 	world.whenAsked = () => {};
-	assert.deepEqual(await world.look(), [1, 2]);
-	assert.equal(world.told.length, 2);
+	assert.deepEqual(await world.look(1), [0, 1]);
+	assert.deepEqual([world.watch.reading().undecided, world.watch.reading().failedLooks], [0, 0]);
+});
+
+test("before the first look that succeeds a failure says that nothing can be seen, also when the app has moved", async () => {
+	const world = new World();
+	world.socket(`${POD}:4000`, "10.0.9.9:50000", 1);
+	world.read = noFiles;
+	await world.look(1);
+	await world.look(1);
+	const { isAvailable, unavailable, lookedMs, failedLooks } = world.watch.reading();
+	assert.deepEqual([isAvailable, unavailable, lookedMs, failedLooks], [false, "unreadable", undefined, 2]);
+	assert.deepEqual(world.told, ["debug: connections that come past the agent cannot be seen"]);
+	world.read = undefined;
+	await world.look(1);
+	assert.equal(world.watch.reading().isAvailable, true);
+	world.watch.setApps([{ ...LOCALHOST, port: 4000 }]);
+	world.read = noFiles;
+	await world.look(1);
+	assert.equal(world.watch.reading().unavailable, "unreadable", "of this port nothing has been seen yet");
 });
 
 for (const [name, app] of [

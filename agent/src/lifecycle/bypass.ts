@@ -38,17 +38,24 @@ export interface BypassReading {
 	readonly settled: number;
 	/** All foreign peers of the last look, probes included: for a drain without a data path. */
 	readonly present: number;
+	/** Peers inside the pod of which only the next look will tell whether they are ours. */
+	readonly undecided: number;
 	/** There were more sockets than are followed: the numbers are too low. */
 	readonly isTruncated: boolean;
-	/** Monotonic ms when the last look at the tables began; what happened later it cannot know. `undefined` before the first. */
+	/** Monotonic ms when the last look that succeeded began to read the tables; what happened later it cannot know. `undefined` before the first. */
 	readonly lookedMs: number | undefined;
+	/**
+	 * Looks that have failed since then. Above 0 the numbers are those of that look: who was there may have gone, and others may have come. They are kept
+	 * because nobody goes away when we run out of files, and a drain must not end as if everybody had.
+	 */
+	readonly failedLooks: number;
 	/** Where they come from: settled ones first, then the most frequent; no more than `ADDRESSES_MAX`. */
 	readonly peers: readonly BypassPeer[];
 }
 
 /**
  * `not_yet`: no look has been completed. `no_app`: there is no TCP port of an app in this pod (it has a Unix socket, is elsewhere, or
- * has not been found). `unreadable`: another system, no `/proc`, or no file could be opened.
+ * has not been found). `unreadable`: another system, no `/proc`, or no file could be opened, and no look has succeeded before.
  */
 export type BypassUnavailable = "not_yet" | "no_app" | "unreadable";
 
@@ -121,13 +128,15 @@ interface Peer {
 	lastSeenMs: number;
 }
 
-const nothing = (unavailable: BypassUnavailable, lookedMs: number | undefined): BypassReading => ({
+const nothing = (unavailable: BypassUnavailable, lookedMs?: number, failedLooks = 0): BypassReading => ({
 	isAvailable: false,
 	unavailable,
 	settled: 0,
 	present: 0,
+	undecided: 0,
 	isTruncated: false,
 	lookedMs,
+	failedLooks,
 	peers: [],
 });
 
@@ -139,7 +148,7 @@ export class BypassWatch implements Component {
 	readonly #ownListeners: ReadonlySet<string>;
 	#apps: readonly TcpAddress[] = [];
 	#peers = new Map<string, Peer>();
-	#reading = nothing("not_yet", undefined);
+	#reading = nothing("not_yet");
 	#state: "new" | "running" | "stopped" = "new";
 	/** Raised when the apps change: a look under way has then looked for the wrong ports. */
 	#round = 0;
@@ -161,7 +170,7 @@ export class BypassWatch implements Component {
 		this.setApps(apps);
 	}
 
-	/** What the last look saw. A new object after each. */
+	/** What the last look saw that did not fail. A new object after each look. */
 	reading(): BypassReading {
 		return this.#reading;
 	}
@@ -180,7 +189,7 @@ export class BypassWatch implements Component {
 		this.#apps = apps.filter((app) => app.kind === "tcp");
 		if (this.#apps.length === 0) this.#peers = new Map();
 		this.#round += 1;
-		this.#reading = nothing(this.#apps.length === 0 ? "no_app" : "not_yet", undefined);
+		this.#reading = nothing(this.#apps.length === 0 ? "no_app" : "not_yet");
 		if (this.#state === "running") this.#lookAfter(0);
 	}
 
@@ -265,20 +274,27 @@ export class BypassWatch implements Component {
 			// Before the tables: see above.
 			await this.#findOwn();
 			startMs = this.#parts.clock.monotonicMs();
-			if (!(await this.#readTables(sight))) return this.#failed("there is no table of sockets", startMs);
+			if (!(await this.#readTables(sight))) return this.#failed("there is no table of sockets");
 		} catch (error) {
-			// No files left to open, say. What was known is kept, and the next look may succeed.
-			return this.#failed(error, startMs);
+			return this.#failed(error); // no files left to open, say; the next look may succeed
 		}
 		this.#hasTold = false;
 		this.#peers = sight.judge(startMs, this.#parts.clock.monotonicMs());
 		return this.#summary(sight.isTruncated, startMs);
 	}
 
-	#failed(error: unknown, lookedMs: number): BypassReading {
-		if (!this.#hasTold) this.#parts.log.debug("connections that come past the agent cannot be seen", { error });
+	/** Nothing is known that was not known before: peers stay as they are, neither older nor gone. */
+	#failed(error: unknown): BypassReading {
+		const last = this.#reading;
+		const failedLooks = last.failedLooks + 1;
+		if (!this.#hasTold) {
+			const what = "connections that come past the agent cannot be seen";
+			// Never seen: so it is on this system. No more seen: something is wrong, and a drain may wait for it.
+			if (last.isAvailable) this.#parts.log.warn(`${what} for now; what was seen last counts`, { error });
+			else this.#parts.log.debug(what, { error });
+		}
 		this.#hasTold = true;
-		return nothing("unreadable", lookedMs);
+		return last.isAvailable ? { ...last, failedLooks } : nothing("unreadable", undefined, failedLooks);
 	}
 
 	async #findOwn(): Promise<void> {
@@ -307,10 +323,15 @@ export class BypassWatch implements Component {
 	#summary(isTruncated: boolean, lookedMs: number): BypassReading {
 		let present = 0;
 		let settled = 0;
+		let undecided = 0;
 		const groups = new Map<string, { -readonly [Field in keyof BypassPeer]: BypassPeer[Field] }>();
 		for (const { verdict, mirror, address, port, firstSeenMs, lastSeenMs } of this.#peers.values()) {
 			// A mirror that no process holds: whoever it was has gone and waits for nothing.
-			if (verdict !== "foreign" || mirror === 0) continue;
+			if (verdict === "own" || mirror === 0) continue;
+			if (verdict !== "foreign") {
+				undecided += 1;
+				continue;
+			}
 			const isSettled = lastSeenMs - firstSeenMs > this.#settings.settledMs;
 			present += 1;
 			if (isSettled) settled += 1;
@@ -332,8 +353,10 @@ export class BypassWatch implements Component {
 			unavailable: undefined,
 			settled,
 			present,
+			undecided,
 			isTruncated,
 			lookedMs,
+			failedLooks: 0,
 			peers: peers.slice(0, ADDRESSES_MAX),
 		};
 	}

@@ -1,6 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { renderAddress } from "../config/address.ts";
 import type { Address } from "../config/settings.ts";
+import { connectedToItself } from "./app-port.ts";
 import { type AskingParts, explainConnecting } from "./check-http.ts";
 import type { Check } from "./scheduled-check.ts";
 
@@ -21,9 +22,7 @@ export function tcpCheck(address: Address, parts: AskingParts): Check {
 			};
 			const onAbort = (): void => end(Object.assign(new Error("it was cut off"), { code: "ETIMEDOUT" }));
 			socket.on("error", end);
-			socket.on("connect", () =>
-				end(isSelf(socket) ? Object.assign(new Error("connected to itself"), { code: "ECONNREFUSED" }) : undefined),
-			);
+			socket.on("connect", () => end(connectedToItself(socket)));
 			if (signal.aborted) onAbort();
 			else signal.addEventListener("abort", onAbort);
 		});
@@ -34,13 +33,4 @@ export function open(address: Address, { lookup }: AskingParts): Socket {
 	return address.kind === "unix"
 		? connect({ path: address.path })
 		: connect({ host: address.host ?? "127.0.0.1", port: address.port, lookup });
-}
-
-/** A port of the ephemeral range with nobody behind it can be connected to itself (simultaneous open, RFC 9293 §3.5). */
-function isSelf(socket: Socket): boolean {
-	return (
-		socket.remotePort !== undefined &&
-		socket.localPort === socket.remotePort &&
-		socket.localAddress === socket.remoteAddress
-	);
 }

@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { CELL, CounterReader, Counters } from "../bridge/counters.ts";
-import { drainExitCode, drainReport, reportFields, reportSentence, writeTerminationMessage } from "./drain-report.ts";
+import {
+	drainExitCode,
+	drainReport,
+	reportFields,
+	reportSentence,
+	type Tally,
+	writeTerminationMessage,
+} from "./drain-report.ts";
 import type { DrainOutcome } from "./drain-sequence.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "outrigger-report-"));
@@ -14,7 +22,7 @@ const OUTCOME: DrainOutcome = {
 	startedBy: "command",
 	ended: "idle",
 	left: 0,
-	arrivedWhileLeaving: 5,
+	isDrain: true,
 	budgetMs: 18_000,
 	announcedMs: 5_000.4,
 	drainedMs: 1_320.6,
@@ -24,14 +32,21 @@ const OUTCOME: DrainOutcome = {
 	bypassLeft: 0,
 };
 
-const reportOf = (cells: Readonly<Record<number, number>>, outcome: Partial<DrainOutcome> = {}) => {
+const reportOf = (
+	cells: Readonly<Record<number, number>>,
+	outcome: Partial<DrainOutcome> = {},
+	tally: Partial<Tally> = {},
+) => {
 	const reader = new CounterReader();
 	for (const thread of [0, 1]) {
 		const counters = Counters.allocate();
 		for (const [cell, value] of Object.entries(cells)) counters.set(Number(cell), value);
 		reader.addThread(thread, counters.shared);
 	}
-	return drainReport({ ...OUTCOME, ...outcome }, (cell) => reader.sum(cell));
+	return drainReport(
+		{ ...OUTCOME, ...outcome },
+		{ sum: (cell) => reader.sum(cell), lost: 0, failedAtEnd: 0, ...tally },
+	);
 };
 
 test("the report is the outcome of the drain and the account of all data threads, in whole numbers", () => {
@@ -53,6 +68,7 @@ test("the report is the outcome of the drain and the account of all data threads
 		finished: 4,
 		served: 6,
 		cut: 0,
+		lost: 0,
 		refused: 0,
 		failed: 0,
 		aborted: 0,
@@ -67,6 +83,33 @@ test("the report is the outcome of the drain and the account of all data threads
 	assert.equal(reportFields(report)["in_flight_at_start"], 4);
 	assert.equal(drainExitCode(report), 0);
 	assert.equal(drainExitCode(reportOf({ [CELL.LEAVING_CUT]: 1 })), 3);
+});
+
+test("what the app's stop does to exchanges that the budget did not suffice for was cut, and is no failure of the app", () => {
+	const cells = { [CELL.LEAVING_FAILED]: 3 };
+	const late = reportOf(cells, { ended: "deadline", left: 4 }, { failedAtEnd: 1 });
+	assert.deepEqual([late.cut, late.failed, drainExitCode(late)], [4, 2, 3], "no more than were left");
+	const few = reportOf(cells, { ended: "deadline", left: 4 }, { failedAtEnd: 5 });
+	assert.deepEqual([few.cut, few.failed], [1, 5]);
+	const good = reportOf(cells, { ended: "idle", left: 0 }, { failedAtEnd: 0 });
+	assert.deepEqual(
+		[good.cut, good.failed, drainExitCode(good)],
+		[0, 6, 0],
+		"who comes when the app is stopped meets no app",
+	);
+});
+
+test("what is left at the end, and what went down with a thread, is as good as cut", () => {
+	assert.equal(drainExitCode(reportOf({ [CELL.IN_FLIGHT]: 1 })), 3);
+	const lost = reportOf({}, {}, { lost: 20 });
+	assert.equal(drainExitCode(lost), 3);
+	assert.match(reportSentence(lost), /^20 exchanges were cut/);
+});
+
+test("a pipe that nobody reads does not hold up the stop", { skip: process.platform === "win32" }, () => {
+	const path = join(folder, "pipe");
+	execFileSync("mkfifo", [path]);
+	assert.match(writeTerminationMessage(path, reportOf({})) ?? "", /ENXIO/);
 });
 
 test("in one sentence it says first whether anything was lost, and leaves out what did not happen", () => {

@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { CELL } from "../bridge/counters.ts";
 import type { DrainEnd, DrainOutcome } from "./drain-sequence.ts";
 import type { MoveReason } from "./state.ts";
@@ -7,8 +7,7 @@ import type { MoveReason } from "./state.ts";
  * What a stop was: who began it, how long each part took, what became of every exchange. One log line, a set of metrics, the container's termination
  * message and the answer to `outrigger drain --wait` are this one value.
  *
- * The numbers add up: `inFlightAtStart + arrived = finished + served + cut + refused + failed + aborted + streamsClosed + upgraded + left`. A data thread that
- * died meanwhile takes what it had in flight out of the sum: it is in none of these.
+ * The numbers add up: `inFlightAtStart + arrived = finished + served + cut + lost + refused + failed + aborted + streamsClosed + upgraded + left`.
  */
 export interface DrainReport {
 	readonly startedBy: MoveReason;
@@ -24,8 +23,10 @@ export interface DrainReport {
 	readonly finished: number;
 	/** Arrived since, and ended with their answer whole. */
 	readonly served: number;
-	/** Ended by us before they were over: what was lost. */
+	/** Ended by us before they were over, or by the app's stop because the budget had ended before they were. */
 	readonly cut: number;
+	/** Went down with a data thread that died. */
+	readonly lost: number;
 	/** Answered with a refusal of ours. */
 	readonly refused: number;
 	/** Ended by the app. */
@@ -45,19 +46,30 @@ export interface DrainReport {
 	readonly bypassLeft: number;
 }
 
-/** Sum over the data threads. */
-export type SumOf = (cell: number) => number;
+/** What is counted. */
+export interface Tally {
+	/** Sum of a cell over the data threads. */
+	readonly sum: (cell: number) => number;
+	/** Exchanges that went down with data threads since the drain began. */
+	readonly lost: number;
+	/** `CELL.LEAVING_FAILED` when the drain was over: what failed later was ended by the app's stop. */
+	readonly failedAtEnd: number;
+}
 
 /** The report as things are now: complete when nothing is left. */
-export function drainReport(outcome: DrainOutcome, sum: SumOf): DrainReport {
+export function drainReport(outcome: DrainOutcome, { sum, lost, failedAtEnd }: Tally): DrainReport {
+	const failed = sum(CELL.LEAVING_FAILED);
+	// Of what was in flight when the budget ended nobody can say one by one what the app's stop did to it; but no more than that was cut by it.
+	const cutByAppStop = outcome.ended === "deadline" ? Math.min(outcome.left, Math.max(0, failed - failedAtEnd)) : 0;
 	const of = {
 		inFlightAtStart: sum(CELL.LEAVING_IN_FLIGHT),
 		arrived: sum(CELL.LEAVING_ARRIVED),
 		finished: sum(CELL.LEAVING_FINISHED),
 		served: sum(CELL.LEAVING_SERVED),
-		cut: sum(CELL.LEAVING_CUT),
+		cut: sum(CELL.LEAVING_CUT) + cutByAppStop,
+		lost,
 		refused: sum(CELL.LEAVING_REFUSED),
-		failed: sum(CELL.LEAVING_FAILED),
+		failed: failed - cutByAppStop,
 		aborted: sum(CELL.LEAVING_ABORTED),
 		streamsClosed: sum(CELL.LEAVING_STREAMS_CLOSED),
 		upgraded: sum(CELL.LEAVING_UPGRADED),
@@ -90,11 +102,10 @@ export function reportFields(report: DrainReport): Readonly<Record<string, strin
 
 /** One sentence for the termination message and for people. */
 export function reportSentence(report: DrainReport): string {
-	const { startedBy, ended, announcedMs, drainedMs, finished, served, cut, left, refused, failed, streamsClosed } =
-		report;
-	const lost = cut + left;
+	const { startedBy, ended, announcedMs, drainedMs, finished, served, refused, failed, streamsClosed } = report;
+	const cut = notFinished(report);
 	return (
-		`${lost === 0 ? "nothing was cut" : `${lost} exchange${lost === 1 ? " was" : "s were"} cut`}: ` +
+		`${cut === 0 ? "nothing was cut" : `${cut} exchange${cut === 1 ? " was" : "s were"} cut`}: ` +
 		`begun by ${startedBy}, ended by ${ended} after ${((announcedMs + drainedMs) / 1000).toFixed(1)} s; ` +
 		`${finished} finished, ${served} served while leaving` +
 		`${refused === 0 ? "" : `, ${refused} refused`}${failed === 0 ? "" : `, ${failed} failed at the app`}` +
@@ -114,9 +125,11 @@ const MESSAGE_BYTES_MAX = 4_096;
 export function writeTerminationMessage(path: string, report: DrainReport): string | undefined {
 	const text = `${JSON.stringify({ drain: reportSentence(report), ...report })}\n`.slice(0, MESSAGE_BYTES_MAX);
 	try {
-		const file = openSync(path, path === KUBERNETES_FILE ? "r+" : "w");
+		// Without waiting: of a pipe that nobody reads we hear so, and do not hang.
+		const { O_WRONLY, O_NONBLOCK, O_CREAT } = constants;
+		const file = openSync(path, O_WRONLY | O_NONBLOCK | (path === KUBERNETES_FILE ? 0 : O_CREAT), 0o644);
 		try {
-			if (path === KUBERNETES_FILE) ftruncateSync(file);
+			if (fstatSync(file).isFile()) ftruncateSync(file);
 			writeSync(file, text);
 		} finally {
 			closeSync(file);
@@ -128,7 +141,12 @@ export function writeTerminationMessage(path: string, report: DrainReport): stri
 	}
 }
 
+/** What did not end as it should have, for our reasons: cut, gone with a thread, or still in flight when there was no more time. */
+export function notFinished({ cut, lost, left }: Pick<DrainReport, "cut" | "lost" | "left">): number {
+	return cut + lost + left;
+}
+
 /** Exit code of an agent that has drained: 0 when everything was finished, 3 when something was cut. */
-export function drainExitCode(report: Pick<DrainReport, "cut">): 0 | 3 {
-	return report.cut > 0 ? 3 : 0;
+export function drainExitCode(report: Pick<DrainReport, "cut" | "lost" | "left">): 0 | 3 {
+	return notFinished(report) > 0 ? 3 : 0;
 }

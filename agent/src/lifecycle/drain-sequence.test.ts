@@ -29,6 +29,13 @@ class World {
 	streams = 0;
 	arrived = 0;
 	bypass = 0;
+	/** A head that is not whole, or a thread that is being replaced. */
+	expects = false;
+	/** When a client became idle without being told to close. */
+	idleSinceMs = Number.NEGATIVE_INFINITY;
+	lateMs = 0;
+	/** Whether the sockets have been looked at since the drain began. */
+	hasLooked = true;
 	meanGapMs: number | undefined;
 	readonly closedIdle: number[] = [];
 	readonly closedStreams: number[] = [];
@@ -52,7 +59,8 @@ class World {
 				streams: () => this.streams,
 				arrived: () => this.arrived,
 				meanGapMs: () => this.meanGapMs,
-				bypass: () => this.bypass,
+				expects: (quietMs) => this.expects || this.clock.monotonicMs() - this.idleSinceMs < quietMs,
+				bypass: () => (this.hasLooked ? this.bypass : undefined),
 			},
 			acts: {
 				closeIdle: () => {
@@ -65,6 +73,7 @@ class World {
 				},
 			},
 			plan: { ...PLAN, ...plan },
+			lateMs: () => this.lateMs,
 			clock: this.clock,
 			scheduler: this.scheduler,
 			log: silentLogger,
@@ -106,8 +115,8 @@ test("a drain without traffic lasts as long as its announcement, and no longer",
 	assert.deepEqual({ ...outcome, announcedMs: 0, drainedMs: 0 }, {
 		startedBy: "sigterm",
 		ended: "idle",
+		isDrain: true,
 		left: 0,
-		arrivedWhileLeaving: 0,
 		budgetMs: 18_000,
 		announcedMs: 0,
 		drainedMs: 0,
@@ -125,7 +134,7 @@ test("on a laptop, with no announcement and no quiet time, it is over at the fir
 	const world = new World(AT_ONCE);
 	world.begin();
 	assert.equal(world.state.at, "announcing", "never in the turn in which it began");
-	world.advance(LOOK_MS + CLOSING_MS);
+	world.advance(2 * LOOK_MS + CLOSING_MS);
 	assert.equal((await world.over()).ended, "idle");
 });
 
@@ -136,7 +145,6 @@ test("requests that arrive while leaving are served, counted, and make the drain
 	world.advance(20_000);
 	const outcome = await world.over();
 	assert.equal(outcome.ended, "idle");
-	assert.equal(outcome.arrivedWhileLeaving, 14);
 	// The last one arrived at 6,500 ms; half a second between two makes 1.5 s of quiet after it.
 	assert.ok(Math.abs(world.endedMs - CLOSING_MS - 8_000) <= 2 * LOOK_MS, String(world.endedMs));
 });
@@ -216,7 +224,7 @@ test("who learns late that we leave comes seldom: the last arrivals count as wel
 	for (let index = 0; index < 5; index += 1) world.scheduler.after(1_000 + 1_500 * index, () => world.request(5));
 	world.advance(18_000);
 	const outcome = await world.over();
-	assert.equal(outcome.arrivedWhileLeaving, 5);
+	assert.equal(world.arrived, 5, "all of them came before its end");
 	assert.ok(Math.abs(outcome.quietMs - 4_500) < 100, String(outcome.quietMs));
 	assert.ok(world.endedMs >= 7_000 + 4_400);
 });
@@ -269,6 +277,27 @@ test("connections that came past us are waited for, and those that are left at t
 	assert.deepEqual([late.ended, late.bypassSeen, late.bypassLeft], ["deadline", 1, 1]);
 });
 
+test("as long as nobody has been able to look who came past us, nobody is not taken for the answer", async () => {
+	const world = new World(AT_ONCE);
+	world.hasLooked = false;
+	world.begin();
+	world.advance(5_000);
+	assert.deepEqual(world.sequence.progress()?.waitingFor, ["a look at the app's connections"]);
+	world.hasLooked = true;
+	world.bypass = 1;
+	world.advance(1_000);
+	world.bypass = 0;
+	world.advance(1_000);
+	const outcome = await world.over();
+	assert.deepEqual([outcome.ended, outcome.bypassSeen, outcome.bypassLeft], ["idle", 1, 0]);
+	const blind = new World(AT_ONCE);
+	blind.hasLooked = false;
+	blind.begin();
+	blind.advance(18_000);
+	const late = await blind.over();
+	assert.deepEqual([late.ended, late.bypassSeen, late.bypassLeft], ["deadline", 0, 0]);
+});
+
 test("what it waits for can be asked at any time, in words", () => {
 	const world = new World();
 	assert.equal(world.sequence.progress(), undefined);
@@ -308,9 +337,41 @@ test("a mistake of our own gives what is in flight a second, and waits for nothi
 	assert.equal(world.closedStreams.length, 1);
 });
 
-test("an app that is gone ends the announcement, and its clients get a moment for their answers", async () => {
+test("an app whose port refuses ends the announcement and the quiet time, and has the whole budget for what it still has in flight", async () => {
+	const world = new World();
+	world.request(9_000);
+	world.drain.enter();
+	world.scheduler.after(12_000, () => world.drain.leave());
+	world.begin();
+	world.advance(100);
+	world.bypass = 1;
+	world.expects = true;
+	world.sequence.appRefuses();
+	assert.equal(world.state.at, "draining");
+	world.advance(11_000);
+	assert.equal(world.state.at, "draining", "a server that stops gracefully closes its port first");
+	world.advance(1_000);
+	const outcome = await world.over();
+	assert.deepEqual([outcome.ended, outcome.left], ["app_gone", 0]);
+	assert.ok(world.endedMs >= 12_000 && world.endedMs <= 12_000 + 2 * LOOK_MS, String(world.endedMs));
+});
+
+test("an app whose port refuses and has nothing in flight is not waited for; to say so again, or without a drain, changes nothing", async () => {
+	const world = new World();
+	world.sequence.appRefuses();
+	assert.equal(world.state.at, "ready", "that is no reason to leave");
+	world.begin();
+	world.advance(100);
+	world.sequence.appRefuses();
+	world.sequence.appRefuses();
+	const outcome = await world.over();
+	assert.deepEqual([outcome.ended, world.endedMs], ["app_gone", 100]);
+});
+
+test("an app whose process has ended gives its clients a moment for their answers", async () => {
 	const world = new World();
 	world.request(400);
+	world.drain.enter();
 	world.begin();
 	world.advance(100);
 	void world.sequence.hurry("app_gone");
@@ -318,8 +379,38 @@ test("an app that is gone ends the announcement, and its clients get a moment fo
 	world.advance(400);
 	const outcome = await world.over();
 	assert.equal(outcome.ended, "app_gone");
-	assert.equal(outcome.left, 0);
+	assert.deepEqual([outcome.left, outcome.leases], [0, 1]);
 	assert.ok(world.endedMs <= 400 + LOOK_MS);
+});
+
+test("a client that has become idle without being told to close may send at any moment, and is waited for until it has been quiet itself", async () => {
+	const world = new World();
+	world.begin();
+	world.scheduler.after(7_000, () => {
+		world.idleSinceMs = 7_000;
+	});
+	world.request(7_000);
+	world.advance(18_000);
+	const outcome = await world.over();
+	assert.equal(outcome.ended, "idle");
+	assert.ok(world.endedMs >= 8_000 && world.endedMs <= 8_000 + CLOSING_MS + 3 * LOOK_MS, String(world.endedMs));
+	const slow = new World();
+	slow.expects = true;
+	slow.begin();
+	slow.advance(6_000);
+	assert.ok(slow.sequence.progress()?.waitingFor.includes("clients that may just be sending"));
+	slow.advance(12_000);
+	assert.equal((await slow.over()).ended, "deadline");
+});
+
+test("a hook of the app that came before ours has already used up a part of the budget", async () => {
+	const world = new World();
+	world.lateMs = 4_500;
+	world.request(60_000);
+	world.begin();
+	world.advance(18_000 - 4_500);
+	const outcome = await world.over();
+	assert.deepEqual([outcome.ended, world.endedMs], ["deadline", 13_500]);
 });
 
 test("an app that is gone begins a drain where there is none, and cuts what hangs after its limit", async () => {
@@ -329,7 +420,7 @@ test("an app that is gone begins a drain where there is none, and cuts what hang
 	world.advance(HURRY_MS);
 	const outcome = await over;
 	assert.equal(outcome.startedBy, "app_gone");
-	assert.equal(outcome.ended, "deadline");
+	assert.equal(outcome.ended, "app_gone", "not the budget has ended");
 	assert.equal(outcome.left, 1);
 	assert.equal(await world.sequence.hurry("app_gone"), outcome);
 });

@@ -16,15 +16,15 @@ import type { LifecycleState, MoveReason } from "./state.ts";
  *      └───────────────────┴─────────────────────────────┴──── out of time, or endNow ────────┴───────────────────────┘
  *
  * announcing: readiness says 503, answers end their connections, everything is served. draining: the same, until nothing is in flight, nobody
- * holds it (`Drain.enter`: a lease), no socket is left that came past us, and no request has arrived for the quiet time. It
+ * holds it (`Drain.enter`: a lease), no socket is left that came past us, nobody is left who may just be sending, and no request has arrived for the quiet time. It
  * watches the traffic from the beginning, so that quiet which began while announcing counts. closing: connections that are idle are closed, and whatever
  * arrives in that moment sends it back to draining.
  *
  * The quiet time follows the traffic: three times the mean gap between requests, as it was in the minute before and as it is among the last that came while
  * leaving, whichever is longer (who learns late that we leave comes seldom), within `quietMinMs` and `quietMaxMs`.
  *
- * Event streams have a budget of their own; then they are closed. Tunnels and opaque connections hold nothing. An app that is gone has nothing to wait
- * for but the answers that tell the clients so; nor has an agent that has made a mistake much time (`hurry`): no announcement, no quiet time, a short limit.
+ * Event streams have a budget of their own; then they are closed. Tunnels and opaque connections hold nothing. Where nobody listens at the app's port any more, nothing
+ * but what is in flight, and leases, is waited for (`appRefuses`); when its process has ended, or we have made a mistake, only what is in flight, and that shortly (`hurry`).
  *
  * Whatever wants the agent to leave calls `begin`, as often as it likes: there is one drain, with one deadline. It looks at the traffic in short steps,
  * synchronously and without I/O; it stops nothing itself: it moves the state and the `Drain`, and asks for connections to be closed.
@@ -34,12 +34,17 @@ export interface DrainReading {
 	inFlight(): number;
 	/** Event streams that are open. */
 	streams(): number;
+	/**
+	 * Whether somebody may still bring a request: a client that has become idle less than `quietMs` ago and was not told to close, a head that is not whole,
+	 * a data thread that is being replaced.
+	 */
+	expects(quietMs: number): boolean;
 	/** Requests that have ever arrived, probes not counted; only ever grows. */
 	arrived(): number;
 	/** Mean gap between the requests of the last minute, ms; `undefined` when none came. */
 	meanGapMs(): number | undefined;
-	/** Sockets of the app that came past us and are waited for. */
-	bypass(): number;
+	/** Sockets of the app that came past us and are waited for; `undefined` while nobody has been able to look since the drain began, and it matters. */
+	bypass(): number | undefined;
 }
 
 export interface DrainPlan {
@@ -68,10 +73,10 @@ export type DrainEnd = "idle" | "deadline" | "app_gone" | StopReason;
 export interface DrainOutcome {
 	readonly startedBy: MoveReason;
 	readonly ended: DrainEnd;
+	/** Whether it was a drain, or a stop without one. */
+	readonly isDrain: boolean;
 	/** Exchanges, event streams included, that were in flight at the end: the app's stop ends them, or ours. */
 	readonly left: number;
-	/** Requests that arrived after the drain had begun. */
-	readonly arrivedWhileLeaving: number;
 	/** The time that all of it had, ms. */
 	readonly budgetMs: number;
 	readonly announcedMs: number;
@@ -101,6 +106,8 @@ export interface DrainParts {
 	readonly reading: DrainReading;
 	readonly plan: DrainPlan;
 	readonly acts: DrainActs;
+	/** For how long a stop hook of the app has been waiting for the drain to begin, ms: so much of the budget is gone. */
+	readonly lateMs: () => number;
 	readonly clock: Clock;
 	readonly scheduler: Scheduler;
 	readonly log: Logger;
@@ -108,10 +115,10 @@ export interface DrainParts {
 
 /** How often the counters are looked at: the most by which a drain lasts longer than it must. */
 export const LOOK_MS = 20;
-/** What the clients of an app that is gone get, to receive the answers that say so; and what is in flight when the agent has made a mistake. */
+/** What the clients of an app whose process has ended get, to receive the answers that say so; and what is in flight when the agent has made a mistake. */
 export const HURRY_MS = 1_000;
-/** From closing idle connections to believing that nobody was just sending on one. */
-export const CLOSING_MS = 100;
+/** From closing idle connections to believing that nobody was just sending on one: more than a data thread's sweep, which says who is idle. */
+export const CLOSING_MS = 150;
 /** Between two askings to close streams: one may begin after the first. */
 const STREAMS_AGAIN_MS = 250;
 /** Quiet is so many mean gaps without a request. */
@@ -138,13 +145,16 @@ export class DrainSequence {
 	#deadline: Deadline;
 	#beganMs = 0;
 	#drainingSinceMs: number | undefined;
-	#arrivedAtBegin = 0;
 	#arrivedSeen = 0;
 	#lastArrivalMs = 0;
 	/** Monotonic ms of the last looks that saw somebody arrive, and how many had arrived by then. */
 	#lastArrivals: { readonly atMs: number; readonly arrived: number }[] = [];
 	#gapBeforeMs: number | undefined;
+	#isDrain = false;
+	/** Why nobody is announced to, and no quiet waited for, any more. */
 	#hurriedBy: "app_gone" | "fault" | undefined;
+	/** Whether only what is in flight is waited for, and that for `HURRY_MS`. */
+	#isShort = false;
 	#bypassSeen = 0;
 	#streamsAskedMs = Number.NEGATIVE_INFINITY;
 	#cancelLook: Cancel | undefined;
@@ -188,24 +198,26 @@ export class DrainSequence {
 	/** Begins the drain, or joins the one that has begun. Resolves when it is over; never rejects. */
 	begin(startedBy: MoveReason): Promise<DrainOutcome> {
 		if (this.#phase.at !== "waiting") return this.#over.promise;
-		const { clock, plan, state, drain, reading, log } = this.#parts;
+		const { clock, plan, state, drain, reading, log, lateMs } = this.#parts;
 		this.#startedBy = startedBy;
 		this.#beganMs = clock.monotonicMs();
 		this.#lastArrivalMs = this.#beganMs;
-		this.#arrivedAtBegin = reading.arrived();
-		this.#arrivedSeen = this.#arrivedAtBegin;
+		this.#arrivedSeen = reading.arrived();
 		this.#gapBeforeMs = reading.meanGapMs();
-		this.#deadline = Deadline.after(clock, plan.budgetMs);
+		// The kubelet's clock runs since it asked for the hooks, and that of the app may have come first.
+		const budgetMs = Math.max(0, plan.budgetMs - lateMs());
+		this.#deadline = Deadline.after(clock, budgetMs);
 		if (!state.canMoveTo("announcing")) {
 			this.#finish("fault"); // somebody has stopped the agent without a drain
 			return this.#over.promise;
 		}
-		this.#phase = { at: "announcing", untilMs: this.#beganMs + Math.min(plan.announceMinMs, plan.budgetMs) };
+		this.#isDrain = true;
+		this.#phase = { at: "announcing", untilMs: this.#beganMs + Math.min(plan.announceMinMs, budgetMs) };
 		log.info("the drain begins", {
 			reason: startedBy,
 			in_flight: reading.inFlight(),
 			streams: reading.streams(),
-			budget_ms: Math.round(plan.budgetMs),
+			budget_ms: Math.round(budgetMs),
 			quiet_ms: Math.round(this.#quietMs()),
 		});
 		state.set({ at: "announcing", deadline: this.#deadline }, startedBy);
@@ -216,11 +228,22 @@ export class DrainSequence {
 	}
 
 	/**
-	 * Nothing is announced and nobody waited for any more but what is in flight, and that for a second: the app is gone (its process has ended, or nobody
-	 * listens at its port while we leave), or the agent has made a mistake and ends. Begins a drain if there is none.
+	 * Nobody listens at the app's port while we leave. Nobody need be told that we leave, and no quiet is waited for, since nothing new can be served. But a server that
+	 * stops gracefully closes its port first: what it still has in flight, and leases, have the whole of the budget. If its process is gone, they end by themselves.
+	 */
+	appRefuses(): void {
+		if (!this.hasBegun || this.#phase.at === "over") return;
+		this.#hurriedBy ??= "app_gone";
+		this.#look();
+	}
+
+	/**
+	 * Nobody is waited for any more but what is in flight, and that for a second: the app's process has ended, or the agent has made a mistake and
+	 * ends. Begins a drain if there is none.
 	 */
 	hurry(why: "app_gone" | "fault"): Promise<DrainOutcome> {
 		this.#hurriedBy ??= why;
+		this.#isShort = true;
 		const over = this.begin(why);
 		if (this.#phase.at !== "over") {
 			this.#deadline = this.#deadline.within(HURRY_MS);
@@ -233,7 +256,6 @@ export class DrainSequence {
 	endNow(why: StopReason): Promise<DrainOutcome> {
 		if (this.#phase.at === "waiting") {
 			this.#beganMs = this.#parts.clock.monotonicMs();
-			this.#arrivedAtBegin = this.#parts.reading.arrived();
 			this.#startedBy = why;
 		}
 		if (this.#phase.at !== "over") this.#finish(why);
@@ -249,7 +271,7 @@ export class DrainSequence {
 		const { state, drain, acts, clock } = this.#parts;
 		const nowMs = clock.monotonicMs();
 		this.#noteArrivals(nowMs);
-		this.#bypassSeen = Math.max(this.#bypassSeen, this.#parts.reading.bypass());
+		this.#bypassSeen = Math.max(this.#bypassSeen, this.#parts.reading.bypass() ?? 0);
 		const phase = this.#phase;
 		if (phase.at === "waiting" || phase.at === "over") return;
 		if (state.isStopping) {
@@ -270,7 +292,7 @@ export class DrainSequence {
 			case "draining":
 				if (!this.#isEmpty() || !this.#isQuiet(nowMs)) {
 					if (!isOutOfTime) break;
-					this.#finish("deadline");
+					this.#finish(this.#isShort ? (this.#hurriedBy ?? "deadline") : "deadline");
 					return;
 				}
 				acts.closeIdle(this.#quietMs());
@@ -314,8 +336,10 @@ export class DrainSequence {
 	#isEmpty(): boolean {
 		const { reading, drain } = this.#parts;
 		if (reading.inFlight() > 0 || reading.streams() > 0) return false;
-		// A lease and a socket past us are for an app that still works, and an agent that does.
-		return this.#hurriedBy !== undefined || (drain.inHand === 0 && reading.bypass() === 0);
+		if (this.#isShort) return true;
+		if (drain.inHand > 0) return false;
+		// Who may still come, and who came past us, is nothing to an app that takes nobody.
+		return this.#hurriedBy !== undefined || (reading.bypass() === 0 && !reading.expects(this.#quietMs()));
 	}
 
 	#isQuiet(nowMs: number): boolean {
@@ -343,11 +367,12 @@ export class DrainSequence {
 		return [
 			...(phase.at === "announcing" ? [`the announcement: ${seconds(phase.untilMs - nowMs)} more`] : []),
 			...counted(reading.inFlight(), "exchange in flight", "exchanges in flight"),
+			...(reading.expects(this.#quietMs()) ? ["clients that may just be sending"] : []),
 			...counted(reading.streams(), "event stream", "event streams").map(
 				(text) => `${text}, closed in ${seconds(this.#beganMs + plan.streamsMs - nowMs)}`,
 			),
 			...counted(drain.inHand, "lease", "leases"),
-			...counted(reading.bypass(), "connection that came past us", "connections that came past us"),
+			...past(reading.bypass()),
 			...(quietLeftMs > 0 ? [`${seconds(quietLeftMs)} more without a request`] : []),
 		];
 	}
@@ -361,15 +386,15 @@ export class DrainSequence {
 		const outcome: DrainOutcome = {
 			startedBy: this.#startedBy,
 			ended,
+			isDrain: this.#isDrain,
 			left: reading.inFlight() + reading.streams(),
-			arrivedWhileLeaving: reading.arrived() - this.#arrivedAtBegin,
 			budgetMs: plan.budgetMs,
 			announcedMs: drainingSinceMs - this.#beganMs,
 			drainedMs: nowMs - drainingSinceMs,
 			quietMs: this.#quietMs(),
 			leases: drain.inHand,
 			bypassSeen: this.#bypassSeen,
-			bypassLeft: reading.bypass(),
+			bypassLeft: reading.bypass() ?? 0,
 		};
 		this.#phase = { at: "over", outcome };
 		if (state.canMoveTo("stopping")) state.set({ at: "stopping" }, ended);
@@ -380,6 +405,11 @@ export class DrainSequence {
 
 function seconds(ms: number): string {
 	return `${(Math.max(0, ms) / 1000).toFixed(1)} s`;
+}
+
+function past(bypass: number | undefined): readonly string[] {
+	if (bypass === undefined) return ["a look at the app's connections"];
+	return counted(bypass, "connection that came past us", "connections that came past us");
 }
 
 function counted(count: number, one: string, many: string): readonly string[] {

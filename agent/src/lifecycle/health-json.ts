@@ -1,3 +1,4 @@
+import { isJsonObject, type JsonObject } from "../foundation/json-object.ts";
 import { CHILDREN_MAX, cleanText, type HealthChild, type HealthStatus } from "./health-tree.ts";
 
 /**
@@ -48,14 +49,14 @@ export function readHealthJson(text: string): HealthJson {
 	} catch {
 		return nonsense("it is not JSON");
 	}
-	if (!isObject(document)) return nonsense("it is not a JSON object");
+	if (!isJsonObject(document)) return nonsense("it is not a JSON object");
 	const status = statusOf(document["status"]);
 	if (status === undefined) {
 		return nonsense('its "status" is none of pass, ok, up, warn, fail, error, down');
 	}
 	const children: HealthChild[] = [];
 	let left = 0;
-	const checks = isObject(document["checks"]) ? document["checks"] : {};
+	const checks = isJsonObject(document["checks"]) ? document["checks"] : {};
 	for (const [key, given] of Object.entries(checks)) {
 		// Section 4: a list, one entry for each instance. Some servers leave the list out when there is only one.
 		const entries: readonly unknown[] = Array.isArray(given) ? given : [given];
@@ -79,7 +80,7 @@ function nonsense(problem: string): HealthJson {
 }
 
 function childOf(name: string, entry: unknown): HealthChild | undefined {
-	if (!isObject(entry)) return undefined;
+	if (!isJsonObject(entry)) return undefined;
 	// Section 4.5: optional. An entry without one is a measurement that nobody has judged.
 	const status = entry["status"] === undefined ? "pass" : statusOf(entry["status"]);
 	if (status === undefined) return undefined;
@@ -89,12 +90,12 @@ function childOf(name: string, entry: unknown): HealthChild | undefined {
 
 /** `componentId` tells instances of one component apart (section 4.1); a document without them is numbered. */
 function instanceOf(entry: unknown, index: number): string {
-	const id = isObject(entry) ? entry["componentId"] : undefined;
+	const id = isJsonObject(entry) ? entry["componentId"] : undefined;
 	return typeof id === "string" && id !== "" ? id : String(index + 1);
 }
 
 /** `250 ms`. Section 4.3: any JSON value; only simple ones are shown. */
-function observed(entry: Readonly<Record<string, unknown>>): string | undefined {
+function observed(entry: JsonObject): string | undefined {
 	const value = entry["observedValue"];
 	if (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean") return undefined;
 	const unit = entry["observedUnit"];
@@ -112,8 +113,4 @@ function textOf(value: unknown): string | undefined {
 
 function firstNote(notes: unknown): string | undefined {
 	return Array.isArray(notes) ? textOf(notes[0]) : undefined;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-	return typeof value === "object" && value !== null && !Array.isArray(value);
 }

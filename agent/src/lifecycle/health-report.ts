@@ -1,3 +1,5 @@
+import { isJsonObject } from "../foundation/json-object.ts";
+import { parseDuration } from "../foundation/proto-duration.ts";
 import type { HealthStatus } from "./health-tree.ts";
 
 /** What an app pushes about itself (`Health/Report` of the contract), read from JSON: values out, or every problem with its place. */
@@ -24,8 +26,6 @@ const PROBLEMS_MAX = 16;
 
 /** A name is a metric's label and part of a path. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
-/** A duration in proto3's JSON: `1.5s`. */
-const DURATION = /^(\d{1,9}(?:\.\d{1,9})?)s$/;
 
 /** Fields that are not known are passed over: a newer app may say more than this agent knows. */
 export function readReport(
@@ -44,11 +44,11 @@ export function readReport(
 		const tell = (field: string, message: string): void => {
 			problems.push({ place: `${place}.${field}`, message });
 		};
-		if (typeof given !== "object" || given === null || Array.isArray(given)) {
+		if (!isJsonObject(given)) {
 			problems.push({ place, message: "an object is expected" });
 			continue;
 		}
-		const { name, status, critical, detail, ttl } = given as Readonly<Record<string, unknown>>; // an object, as just seen
+		const { name, status, critical, detail, ttl } = given;
 		const before = problems.length;
 		if (typeof name !== "string" || !NAME.test(name)) {
 			tell(
@@ -61,7 +61,7 @@ export function readReport(
 			tell("critical", "true or false is expected");
 		}
 		if (detail !== undefined && detail !== null && typeof detail !== "string") tell("detail", "text is expected");
-		const ttlMs = typeof ttl === "string" ? durationMs(ttl) : undefined;
+		const ttlMs = typeof ttl === "string" ? parseDuration(ttl) : undefined;
 		if (ttlMs === undefined) tell("ttl", 'a duration in seconds such as "30s" or "1.5s" is expected');
 		else if (ttlMs !== 0 && (ttlMs < TTL_MIN_MS || ttlMs > TTL_MAX_MS)) {
 			tell("ttl", 'from "1s" to "86400s" is expected, or "0s" to take the contributor out');
@@ -82,9 +82,4 @@ export function readReport(
 
 function isStatus(value: unknown): value is HealthStatus {
 	return value === "pass" || value === "warn" || value === "fail" || value === "unknown";
-}
-
-function durationMs(text: string): number | undefined {
-	const seconds = DURATION.exec(text)?.[1];
-	return seconds === undefined ? undefined : Number(seconds) * 1_000;
 }

@@ -179,7 +179,6 @@ export class HealthTree implements Component {
 	#isTelling = false;
 	#isToldAgain = false;
 	#faults = 0;
-	#reportsRefused = 0;
 	#cancelExpiry: Cancel | undefined;
 	/** When the timer runs out; Infinity without one. */
 	#expiryAtMs = Number.POSITIVE_INFINITY;
@@ -209,11 +208,6 @@ export class HealthTree implements Component {
 
 	get status(): HealthStatus {
 		return this.#since.status;
-	}
-
-	/** Pushed contributors for which there was no room. */
-	get reportsRefused(): number {
-		return this.#reportsRefused;
 	}
 
 	/** What subscribers have thrown so far. */
@@ -287,7 +281,6 @@ export class HealthTree implements Component {
 			.slice(0, Math.max(0, excess));
 		if (goes.length < excess) {
 			const beyond = Math.min(kept.length, excess - goes.length);
-			this.#reportsRefused += beyond;
 			return {
 				ok: false,
 				kind: "full",

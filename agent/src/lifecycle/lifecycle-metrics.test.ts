@@ -15,7 +15,7 @@ const reportOf = (cells: Readonly<Record<number, number>>): DrainReport => {
 			startedBy: "command",
 			ended: "idle",
 			left: 0,
-			arrivedWhileLeaving: 0,
+			isDrain: true,
 			budgetMs: 18_000,
 			announcedMs: 5_000,
 			drainedMs: 1_500,
@@ -24,7 +24,7 @@ const reportOf = (cells: Readonly<Record<number, number>>): DrainReport => {
 			bypassSeen: 0,
 			bypassLeft: 0,
 		},
-		(cell) => counters.get(cell),
+		{ sum: (cell) => counters.get(cell), lost: 2, failedAtEnd: 0 },
 	);
 };
 
@@ -96,6 +96,7 @@ test("the drain report in numbers", () => {
 		'outrigger_drain_exchanges{"outcome":"served"} 5',
 		'outrigger_drain_exchanges{"outcome":"finished"} 4',
 		'outrigger_drain_exchanges{"outcome":"cut"} 1',
+		'outrigger_drain_exchanges{"outcome":"lost"} 2',
 		'outrigger_drain_exchanges{"outcome":"refused"} 2',
 		'outrigger_drain_exchanges{"outcome":"failed"} 3',
 		'outrigger_drain_exchanges{"outcome":"aborted"} 6',

@@ -46,6 +46,7 @@ export function lifecycleMetrics(parts: LifecycleMetricsParts): readonly PulledM
 			set({ outcome: "served" }, report.served);
 			set({ outcome: "finished" }, report.finished);
 			set({ outcome: "cut" }, report.cut);
+			set({ outcome: "lost" }, report.lost);
 			set({ outcome: "refused" }, report.refused);
 			set({ outcome: "failed" }, report.failed);
 			set({ outcome: "aborted" }, report.aborted);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ManualScheduler } from "../foundation/scheduler.ts";
 import type { HealthFinding } from "./health-tree.ts";
-import { type CheckPace, CLOSE_WATCH_MS, ScheduledCheck } from "./scheduled-check.ts";
+import { type CheckPace, ScheduledCheck } from "./scheduled-check.ts";
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const PACE: CheckPace = { intervalMs: 5_000, timeoutMs: 1_000, fall: 3, rise: 2, retryMs: 1_000 };
@@ -197,8 +197,6 @@ test("after a stop and a start the next asking waits for the end of the one befo
 	check.stop();
 	check.start();
 	await step(0);
-	check.askNow();
-	await step(0);
 	assert.deepEqual(asked.length, 1);
 	await answers(BAD);
 	assert.deepEqual([asked.length, told], [2, []], "the old answer is nobody's");
@@ -210,55 +208,6 @@ test("after a stop and a start the next asking waits for the end of the one befo
 	check.stop();
 	await answers(GOOD);
 	assert.deepEqual([told.length, scheduler.pending], [1, 0]);
-});
-
-test("askNow asks at once, unless an answer is due already or nothing runs", async () => {
-	const { check, step, asked, answers } = fixture();
-	check.askNow();
-	await step(1);
-	assert.deepEqual(asked, []);
-	check.start();
-	await step(0);
-	check.askNow();
-	await step(0);
-	await answers(GOOD);
-	await step(100);
-	check.askNow();
-	await step(0);
-	assert.deepEqual(asked, [1, 101]);
-	await answers(GOOD);
-	await step(5_000);
-	assert.deepEqual(asked, [1, 101, 5_101]);
-});
-
-test("while somebody watches closely it is asked every 200 ms, also over a stop and a start", async () => {
-	const { check, step, asked, answers } = fixture();
-	check.start();
-	await step(0);
-	await answers(GOOD);
-	await step(1_000);
-	const [end, endOther] = [check.watchClosely(), check.watchClosely()];
-	await step(0);
-	await answers(BAD);
-	await step(CLOSE_WATCH_MS);
-	await answers(GOOD);
-	check.stop();
-	check.start();
-	await step(0);
-	await answers(GOOD);
-	await step(CLOSE_WATCH_MS);
-	assert.deepEqual(asked, [0, 1_000, 1_200, 1_200, 1_400]);
-	end();
-	end();
-	await answers(GOOD);
-	await step(CLOSE_WATCH_MS);
-	assert.equal(asked.at(-1), 1_600, "the other one still watches");
-	endOther();
-	await answers(GOOD);
-	await step(CLOSE_WATCH_MS);
-	assert.equal(asked.at(-1), 1_600);
-	await step(5_000);
-	assert.equal(asked.at(-1), 6_600);
 });
 
 test("whoever is told may stop the check", async () => {

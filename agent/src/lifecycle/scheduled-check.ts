@@ -36,8 +36,6 @@ interface Asking {
 	readonly ended: Promise<void>;
 }
 
-/** Between two askings while somebody wants to see each change soon. */
-export const CLOSE_WATCH_MS = 200;
 const JITTER = 0.1;
 
 /**
@@ -56,15 +54,12 @@ export class ScheduledCheck {
 	#round = 0;
 	/** The asking whose check has not ended yet, which may be after its timeout or after `stop`. */
 	#out: Asking | undefined;
-	#isAnswerDue = false;
 	#cancelNext: Cancel | undefined;
 	#isUp: boolean | undefined;
 	/** Good answers (positive) or failures (negative) in a row. */
 	#streak = 0;
 	#lastGood: HealthFinding = { status: "pass" };
 	#lastBad: HealthFinding = { status: "fail" };
-	/** Who watches closely now. */
-	#watchers = 0;
 
 	constructor(pace: CheckPace, parts: ScheduledCheckParts) {
 		this.#pace = pace;
@@ -78,7 +73,6 @@ export class ScheduledCheck {
 		this.#round += 1;
 		this.#isUp = undefined;
 		this.#streak = 0;
-		this.#isAnswerDue = false;
 		this.#askAfter(0);
 	}
 
@@ -88,23 +82,6 @@ export class ScheduledCheck {
 		this.#cancelNext?.();
 		this.#cancelNext = undefined;
 		this.#out?.abort();
-	}
-
-	/** Asks now instead of at the next interval; one that is out is enough. */
-	askNow(): void {
-		if (this.#isRunning && !this.#isAnswerDue) this.#askAfter(0);
-	}
-
-	/** Asks now, and then every 200 ms, until what it returns is called (safe twice); stops and starts in between do not end it. */
-	watchClosely(): () => void {
-		this.#watchers += 1;
-		if (this.#watchers === 1) this.askNow();
-		let isOver = false;
-		return () => {
-			if (isOver) return;
-			isOver = true;
-			this.#watchers -= 1;
-		};
 	}
 
 	#askAfter(ms: number): void {
@@ -124,14 +101,12 @@ export class ScheduledCheck {
 		}
 		const controller = new AbortController();
 		const { timeoutMs } = this.#pace;
-		this.#isAnswerDue = true;
 		let isAnswered = false;
 		const answer = (finding: HealthFinding): void => {
 			if (isAnswered) return;
 			isAnswered = true;
 			cancelTimeout();
 			if (round !== this.#round) return;
-			this.#isAnswerDue = false;
 			this.#take(startedMs, finding);
 		};
 		const cancelTimeout = this.#parts.scheduler.after(timeoutMs, () => {
@@ -160,12 +135,10 @@ export class ScheduledCheck {
 	#waitFor(out: Asking): void {
 		const round = this.#round;
 		const startedMs = this.#parts.clock.monotonicMs();
-		this.#isAnswerDue = true;
 		const cancel =
 			out.round === round
 				? this.#parts.scheduler.after(this.#pace.retryMs, () => {
 						this.#cancelNext = undefined;
-						this.#isAnswerDue = false;
 						this.#take(startedMs, { status: "fail", reason: "timeout", detail: "the last asking has not ended yet" });
 					})
 				: () => {};
@@ -183,12 +156,7 @@ export class ScheduledCheck {
 		const { clock, random, onFinding } = this.#parts;
 		const nowMs = clock.monotonicMs();
 		const { intervalMs, retryMs } = this.#pace;
-		const pauseMs =
-			this.#watchers > 0
-				? Math.min(CLOSE_WATCH_MS, intervalMs)
-				: this.#streak < 0 || this.#isUp === false
-					? retryMs
-					: intervalMs;
+		const pauseMs = this.#streak < 0 || this.#isUp === false ? retryMs : intervalMs;
 		const jitter = 1 + JITTER * (2 * random() - 1);
 		this.#askAfter(Math.max(0, startedMs + pauseMs * jitter - nowMs));
 		onFinding(told); // last: it may stop us

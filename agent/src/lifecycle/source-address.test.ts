@@ -6,6 +6,7 @@ import {
 	NO_SOURCE,
 	ownAddresses,
 	probeSource,
+	rememberedAddresses,
 	sourceAddresses,
 	wantedSource,
 } from "./source-address.ts";
@@ -53,6 +54,23 @@ const probeOf = (...working: readonly string[]) => {
 	};
 	return { asked, probe };
 };
+
+test("addresses that cannot be asked for just now are those of before", () => {
+	let isOut = true;
+	let own: readonly string[] = ["10.0.0.7"];
+	const addresses = rememberedAddresses(() => {
+		if (isOut) throw new Error("EMFILE");
+		return own;
+	});
+	assert.deepEqual(addresses(), []);
+	isOut = false;
+	assert.deepEqual(addresses(), ["10.0.0.7"]);
+	isOut = true;
+	assert.deepEqual(addresses(), ["10.0.0.7"]);
+	isOut = false;
+	own = ["10.0.0.8"];
+	assert.deepEqual(addresses(), ["10.0.0.8"]);
+});
 
 test("an address that works is used, one that does not is left to the kernel, with the fallback before that", async () => {
 	const all = probeOf("10.0.0.7", "fd00::7");

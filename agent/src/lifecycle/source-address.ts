@@ -40,6 +40,19 @@ export function ownAddresses(interfaces: Interfaces = networkInterfaces()): read
 	return addresses;
 }
 
+/** The same, for those who ask again and again. The kernel wants a descriptor for the answer: who has none left goes on with what he knew. */
+export function rememberedAddresses(ask: () => readonly string[] = ownAddresses): () => readonly string[] {
+	let known: readonly string[] = [];
+	return () => {
+		try {
+			known = ask();
+		} catch {
+			// EMFILE. Addresses change far more rarely than that is over.
+		}
+		return known;
+	};
+}
+
 function isLinkLocal(address: string): boolean {
 	return address.startsWith("169.254.") || /^fe[89ab]/i.test(address);
 }

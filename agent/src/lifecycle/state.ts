@@ -37,10 +37,17 @@ export type State =
 export type StateName = State["at"];
 
 /**
- * Why the agent does not want traffic although it does not leave: the app's port is closed; its check fails; it said so (`NotReady`); its container alone
+ * Why the agent does not want traffic although it does not leave: a part of ours fails liveness; the app's port is closed; its check fails; it said so (`NotReady`); its container alone
  * is being restarted; a critical check of something else fails, or a critical report of the app.
  */
-export const UNREADY_REASONS = ["app_refuses", "app_fails", "app_says", "restarting", "check_fails"] as const;
+export const UNREADY_REASONS = [
+	"agent_fails",
+	"app_refuses",
+	"app_fails",
+	"app_says",
+	"restarting",
+	"check_fails",
+] as const;
 export type UnreadyReason = (typeof UNREADY_REASONS)[number];
 
 /** Why a state was left for another. Bounded: each is a value of the label `reason`. */

@@ -3,6 +3,7 @@ import type { RouteTemplate } from "../bridge/commands.ts";
 import type { Address } from "../config/settings.ts";
 import { unreachable } from "../foundation/assert.ts";
 import type { Component } from "../foundation/component.ts";
+import { isJsonObject } from "../foundation/json-object.ts";
 import { request } from "../foundation/node-http.ts";
 
 /**
@@ -51,17 +52,13 @@ export interface OpenapiRoutesOptions {
 	readonly documentBytesMax?: number;
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-	return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** Path of a server's URL without a slash at its end, its variables at their defaults; undefined: none that can be used. */
 function prefixOf(server: unknown): string | undefined {
-	if (!isObject(server) || typeof server["url"] !== "string") return undefined;
-	const variables = isObject(server["variables"]) ? server["variables"] : {};
+	if (!isJsonObject(server) || typeof server["url"] !== "string") return undefined;
+	const variables = isJsonObject(server["variables"]) ? server["variables"] : {};
 	let url = server["url"];
 	for (const [name, variable] of Object.entries(variables)) {
-		if (isObject(variable) && typeof variable["default"] === "string")
+		if (isJsonObject(variable) && typeof variable["default"] === "string")
 			url = url.replaceAll(`{${name}}`, variable["default"]);
 	}
 	if (url.includes("{")) return undefined;
@@ -90,8 +87,8 @@ function escapeNonAscii(path: string): string {
 }
 
 function methodsOf(item: unknown): readonly string[] {
-	if (!isObject(item) || "$ref" in item) return [];
-	const methods = METHODS.filter((method) => isObject(item[method])).map((method) => method.toUpperCase());
+	if (!isJsonObject(item) || "$ref" in item) return [];
+	const methods = METHODS.filter((method) => isJsonObject(item[method])).map((method) => method.toUpperCase());
 	// Frameworks answer HEAD wherever they answer GET, and do not write it down.
 	return methods.includes("GET") && !methods.includes("HEAD") ? [...methods, "HEAD"] : methods;
 }
@@ -105,7 +102,7 @@ export function templatesOf(
 	document: unknown,
 	templatesMax: number,
 ): { readonly templates: readonly RouteTemplate[]; readonly left: number } | undefined {
-	if (!isObject(document) || !isObject(document["paths"])) return undefined;
+	if (!isJsonObject(document) || !isJsonObject(document["paths"])) return undefined;
 	const isSwagger = typeof document["swagger"] === "string";
 	if (!isSwagger && typeof document["openapi"] !== "string") return undefined;
 	const shared = isSwagger ? prefixesOf([{ url: document["basePath"] }]) : prefixesOf(document["servers"]);
@@ -114,7 +111,7 @@ export function templatesOf(
 	for (const [raw, item] of Object.entries(document["paths"])) {
 		if (raw.startsWith("x-")) continue; // an extension (OpenAPI 3.1 §4.9)
 		const path = escapeNonAscii(raw);
-		const own = isObject(item) && Array.isArray(item["servers"]) ? prefixesOf(item["servers"]) : shared;
+		const own = isJsonObject(item) && Array.isArray(item["servers"]) ? prefixesOf(item["servers"]) : shared;
 		const methods = methodsOf(item);
 		for (const prefix of [...own, ""]) {
 			const whole = prefix + path;

@@ -186,7 +186,7 @@ test("a drain that begins in the last look is waited for", async (t) => {
 });
 
 test("without a drain each hook is answered when its own time is over, after the restart has been told", async (t) => {
-	const { hook, untilWaiting, scheduler, said, restarts, route } = await fixture(t);
+	const { hook, untilWaiting, scheduler, restarts, route } = await fixture(t);
 	const first = hook();
 	await untilWaiting(1);
 	scheduler.advance(1_000);
@@ -203,13 +203,26 @@ test("without a drain each hook is answered when its own time is over, after the
 	assert.equal(restarts(), 2);
 	assert.equal(scheduler.pending, 0);
 	assert.equal(countersOf(route)["restarting"], 2);
-	assert.deepEqual(
-		said.filter(({ level }) => level === "info").map(({ message, fields }) => [message, fields?.["outcome"]]),
-		[
-			["a stop hook is answered", "restarting"],
-			["a stop hook is answered", "restarting"],
-		],
-	);
+});
+
+test("that a hook is answered without a drain is said once in 15 s at most: anybody may ask for it", async (t) => {
+	const { hook, untilWaiting, scheduler, said, begin, end } = await fixture(t);
+	const answered = async (): Promise<void> => {
+		const answer = hook();
+		await untilWaiting(1);
+		scheduler.advance(START_WITHIN_MS + LAST_LOOK_MS);
+		await answer;
+	};
+	for (let hooks = 0; hooks < 7; hooks += 1) await answered(); // one in 5.1 s
+	const lines = (): readonly unknown[] =>
+		said.filter(({ message }) => message === "a stop hook is answered").map(({ level }) => level);
+	assert.deepEqual(lines(), ["info", "debug", "debug", "info", "debug", "debug", "info"]);
+	const waits = hook();
+	await untilWaiting(1);
+	begin();
+	await end("idle");
+	await waits;
+	assert.equal(lines().at(-1), "info", "the end of a drain is always said");
 });
 
 test("a drain that begins soon after a hook was answered without one is told, with what to change", async (t) => {

@@ -3,8 +3,7 @@ import { OPS_PATHS } from "@outrigger/contract";
 import type { Clock } from "../foundation/clock.ts";
 import type { Logger } from "../foundation/logger.ts";
 import type { Cancel, Scheduler } from "../foundation/scheduler.ts";
-import { metric } from "../telemetry/metric-names.ts";
-import type { PulledMetric } from "../telemetry/registry.ts";
+import { type PulledMetric, pulledMetric } from "../telemetry/registry.ts";
 import type { OpsRoute } from "./server.ts";
 
 /**
@@ -45,6 +44,8 @@ export interface DrainedParts {
 export const LAST_LOOK_MS = 100;
 /** How long after its deadline a drain is believed to end by itself. */
 export const OVERDUE_MS = 1_000;
+/** That a hook was answered without a drain is said once in so long at most, since anybody may be one. */
+const RESTARTING_SAID_EVERY_MS = 15_000;
 /** A drain that begins so soon after `restarting` was answered most likely was that pod's all the time. */
 const REGRET_MS = 15_000;
 
@@ -73,6 +74,7 @@ export class DrainedRoute implements OpsRoute {
 	#answer: Answer | undefined;
 	#cancelOverdue: Cancel | undefined;
 	#restartAnsweredMs: number | undefined;
+	#restartingSaidMs = Number.NEGATIVE_INFINITY;
 
 	/** Made before a drain can begin. */
 	constructor(parts: DrainedParts) {
@@ -85,26 +87,19 @@ export class DrainedRoute implements OpsRoute {
 
 	/** For the registry. */
 	get pulledMetrics(): readonly PulledMetric[] {
-		const waiters = metric("outrigger_drained_waiters");
-		const answers = metric("outrigger_drained_answers_total");
 		return [
-			{
-				name: waiters.name,
-				type: "gauge",
-				help: waiters.help,
-				labelNames: waiters.labels,
-				read: (set) => set({}, this.#waiters.size),
-			},
-			{
-				name: answers.name,
-				type: "counter",
-				help: answers.help,
-				labelNames: answers.labels,
-				read: (set) => {
-					for (const [outcome, count] of Object.entries(this.#answers)) set({ outcome }, count);
-				},
-			},
+			pulledMetric("outrigger_drained_waiters", (set) => set({}, this.#waiters.size)),
+			pulledMetric("outrigger_drained_answers_total", (set) => {
+				for (const [outcome, count] of Object.entries(this.#answers)) set({ outcome }, count);
+			}),
 		];
+	}
+
+	/** For how long the one that has been waiting longest does, ms; 0 when nobody waits. The kubelet's clock runs at least since then. */
+	get waitedMs(): number {
+		let longestMs = 0;
+		for (const waiter of this.#waiters) longestMs = Math.max(longestMs, this.#waitedMs(waiter));
+		return longestMs;
 	}
 
 	handle(request: IncomingMessage, response: ServerResponse): void {
@@ -185,12 +180,19 @@ export class DrainedRoute implements OpsRoute {
 	#end(waiter: Waiter, answer: Answer): void {
 		if (!this.#waiters.delete(waiter)) return;
 		waiter.cancel();
-		this.#parts.log.info("a stop hook is answered", {
-			from: waiter.from,
-			...answer,
-			waited_ms: Math.round(this.#waitedMs(waiter)),
-		});
+		const fields = { from: waiter.from, ...answer, waited_ms: Math.round(this.#waitedMs(waiter)) };
+		if (this.#isSaid(answer)) this.#parts.log.info("a stop hook is answered", fields);
+		else this.#parts.log.debug("a stop hook is answered", fields);
 		this.#send(waiter, answer);
+	}
+
+	/** The others come once: with the end of the drain, or of the agent, and for no more than may wait. */
+	#isSaid({ outcome }: Answer): boolean {
+		if (outcome !== "restarting") return true;
+		const nowMs = this.#parts.clock.monotonicMs();
+		if (nowMs - this.#restartingSaidMs < RESTARTING_SAID_EVERY_MS) return false;
+		this.#restartingSaidMs = nowMs;
+		return true;
 	}
 
 	#forget(waiter: Waiter): void {

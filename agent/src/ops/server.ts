@@ -10,8 +10,7 @@ import type { Logger } from "../foundation/logger.ts";
 import { createServer, type Refusal, refuseHead, STATUS_CODES } from "../foundation/node-http.ts";
 import { removeStaleSocket } from "../foundation/stale-socket.ts";
 import { negotiateFormat, parseAccept } from "../telemetry/exposition-write.ts";
-import { metric } from "../telemetry/metric-names.ts";
-import type { PulledMetric } from "../telemetry/registry.ts";
+import { type PulledMetric, pulledMetric } from "../telemetry/registry.ts";
 import { ConnectionPlaces } from "./connection-places.ts";
 import type { MetricsPage } from "./metrics-page.ts";
 import { PROBE_PATHS, ProbePages, type ProbeSource } from "./probes.ts";
@@ -108,26 +107,12 @@ export class OpsServer implements Component {
 
 	/** For the registry. */
 	get pulledMetrics(): readonly PulledMetric[] {
-		const open = metric("outrigger_ops_connections");
-		const closed = metric("outrigger_ops_connections_closed_total");
 		return [
-			{
-				name: open.name,
-				type: "gauge",
-				help: open.help,
-				labelNames: open.labels,
-				read: (set) => set({}, this.#places.connections),
-			},
-			{
-				name: closed.name,
-				type: "counter",
-				help: closed.help,
-				labelNames: closed.labels,
-				read: (set) => {
-					set({ outcome: "replaced" }, this.#places.replaced);
-					set({ outcome: "waiter_replaced" }, this.#places.waitersReplaced);
-				},
-			},
+			pulledMetric("outrigger_ops_connections", (set) => set({}, this.#places.connections)),
+			pulledMetric("outrigger_ops_connections_closed_total", (set) => {
+				set({ outcome: "replaced" }, this.#places.replaced);
+				set({ outcome: "waiter_replaced" }, this.#places.waitersReplaced);
+			}),
 		];
 	}
 

@@ -204,7 +204,7 @@ const rows = [
 		name: "outrigger_health",
 		type: "gauge",
 		labels: ["contributor"],
-		help: "Health of each contributor, and of all: 1 pass, 0.5 warn, 0 fail, -1 unknown.",
+		help: "Health of each contributor, and of all: 1 pass, 0.5 warn, 0 fail, -1 unknown. Of pushed ones the first health.reports names.",
 	},
 	{
 		name: "outrigger_bypass_connections",

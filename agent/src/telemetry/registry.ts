@@ -56,9 +56,19 @@ export class AgentRegistry implements MetricSource {
 		this.add(pulledMetric("outrigger_build_info", (set) => set({ version, revision, node }, 1)));
 	}
 
-	async writeMetrics(out: ExpositionWriter): Promise<void> {
+	/** What could not be loaded (no descriptor was left, say) is tried again at the next scrape. */
+	async #load(): Promise<Registry> {
 		this.#loaded ??= load(this.#pulled);
-		const registry = await this.#loaded;
+		try {
+			return await this.#loaded;
+		} catch (error) {
+			this.#loaded = undefined;
+			throw error;
+		}
+	}
+
+	async writeMetrics(out: ExpositionWriter): Promise<void> {
+		const registry = await this.#load();
 		for (const family of await registry.getMetricsAsJSON()) {
 			const type = TYPES.get(family.type) ?? "unknown";
 			// Gauges that prom-client calls `…_total` are sums of the gauge beside them, under a counter's name.

@@ -1,5 +1,5 @@
 import { CELL, type Counters } from "../bridge/counters.ts";
-import { FLAG_EVENT_STREAM, FLAG_RESENT, FLAG_REUSED } from "../bridge/exchange-record.ts";
+import { FLAG_EVENT_STREAM, FLAG_PROBE, FLAG_RESENT, FLAG_REUSED } from "../bridge/exchange-record.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
 import type { ReturnFields } from "../exchange/phases/return-fields.ts";
@@ -401,6 +401,7 @@ export class Forward implements RequestTaker, ResponseSink {
 	}
 
 	#noteEventStream(x: Exchange, head: ResponseHead, bytes: Buffer): void {
+		if ((x.flags & FLAG_PROBE) !== 0) return; // whatever it is answered, nothing waits for a probe
 		const at = head.first(FIELD.CONTENT_TYPE);
 		if (at < 0) return;
 		const start = head.valueStart(at);

@@ -1,5 +1,5 @@
 import { CELL, type Counters } from "../../bridge/counters.ts";
-import { ENDED_BY, FLAG_EVENT_STREAM, FLAG_OPAQUE, FLAG_PROBE } from "../../bridge/exchange-record.ts";
+import { ENDED_BY, FLAG_OPAQUE, FLAG_PROBE } from "../../bridge/exchange-record.ts";
 import type { Settings } from "../../config/settings.ts";
 import { FAULT_LIST, FAULTS } from "../../foundation/fault.ts";
 import { FRAMING } from "../../http1/body-framing.ts";
@@ -58,13 +58,13 @@ export class Account {
 		const counters = this.#counters;
 		if (x.isCounted) {
 			this.#takeOut(x);
-			if (this.#isLeaving && (x.flags & FLAG_PROBE) === 0) counters.add(outcomeOf(x), 1);
+			if (this.#isLeaving && (x.flags & FLAG_PROBE) === 0) counters.add(outcomeOf(x, true), 1);
 		} else if (!x.hasArrived && (x.flags & FLAG_OPAQUE) === 0) {
 			x.hasArrived = true;
 			counters.add(CELL.REQUESTS_ARRIVED, 1);
 			if (this.#isLeaving) {
 				counters.add(CELL.LEAVING_ARRIVED, 1);
-				counters.add(outcomeOf(x), 1);
+				counters.add(outcomeOf(x, false), 1);
 			}
 		}
 	}
@@ -111,17 +111,17 @@ export class Account {
 }
 
 const BY_CLIENT = ENDED_BY.indexOf("client");
-const BY_DRAIN = ENDED_BY.indexOf("drain");
 
 /** What became of an exchange while we leave. */
-const outcomeOf = (x: Exchange): number => {
+const outcomeOf = (x: Exchange, hadHead: boolean): number => {
 	const fault = FAULT_LIST[x.faultIndex];
 	if (fault === undefined && !x.isCut) return x.arrivedLeaving ? CELL.LEAVING_SERVED : CELL.LEAVING_FINISHED;
-	if (fault === FAULTS.drain_stream_closed && (x.flags & FLAG_EVENT_STREAM) !== 0) return CELL.LEAVING_STREAMS_CLOSED;
-	if (x.isCut && x.endedBy === BY_DRAIN) return CELL.LEAVING_CUT;
-	if (x.isCut && x.endedBy === BY_CLIENT) return CELL.LEAVING_ABORTED;
-	if (x.isCut || fault === FAULTS.internal || fault?.blame === "upstream") return CELL.LEAVING_FAILED;
-	return CELL.LEAVING_REFUSED;
+	if (fault === FAULTS.drain_stream_closed) return CELL.LEAVING_STREAMS_CLOSED;
+	if (fault === FAULTS.internal || fault?.blame === "upstream") return CELL.LEAVING_FAILED;
+	if (!x.isCut) return CELL.LEAVING_REFUSED;
+	// A head that never became whole is nothing that somebody waits for: a port scanner must not make a stop look bad.
+	if (!hadHead) return CELL.LEAVING_ABORTED;
+	return fault?.blame === "downstream" || x.endedBy === BY_CLIENT ? CELL.LEAVING_ABORTED : CELL.LEAVING_CUT;
 };
 
 const startsWith = (bytes: Buffer, at: number, prefix: Buffer): boolean => {
