@@ -52,7 +52,8 @@ Before and after, in under 40 s:   npm run bench -- --peers nginx,outrigger --sc
 Two builds of the agent:           npm run bench -- --peers nginx,before=/some/main.js,outrigger --scenarios small-64
 `;
 
-const wholeNumber = (name: string, text: string, min: number, max: number): number => {
+/** @throws with one sentence for the user */
+export const wholeNumber = (name: string, text: string, min: number, max: number): number => {
 	const value = Number(text);
 	if (!Number.isInteger(value) || value < min || value > max) {
 		throw new Error(`--${name} is a whole number from ${min} to ${max}, not "${text}"`);
@@ -60,7 +61,8 @@ const wholeNumber = (name: string, text: string, min: number, max: number): numb
 	return value;
 };
 
-const list = (text: string): readonly string[] => text.split(",").filter((word) => word !== "");
+/** The words of a list that is separated by commas. */
+export const list = (text: string): readonly string[] => text.split(",").filter((word) => word !== "");
 
 /** @throws with one clear sentence for the user */
 export function parseOptions(args: readonly string[]): Options {

@@ -218,21 +218,29 @@ export function renderResults(results: Results, verdicts: readonly Verdict[]): s
 export const BEGIN_MARK = "<!-- bench:begin (written by npm run bench -- --markdown) -->";
 export const END_MARK = "<!-- bench:end -->";
 
+/** What stands before and after a block that a bench has written into a page. */
+export interface Marks {
+	readonly begin: string;
+	readonly end: string;
+}
+
+const BENCH_MARKS: Marks = { begin: BEGIN_MARK, end: END_MARK };
+
 /**
  * Puts the block between the markers of a page, or at its end where there are none yet.
  * @throws when only one of the markers is there: somebody's text could be lost
  */
-export function placeBlock(page: string, block: string): string {
-	const begin = page.indexOf(BEGIN_MARK);
-	const end = page.indexOf(END_MARK);
-	const whole = `${BEGIN_MARK}\n\n${block.trim()}\n\n${END_MARK}`;
+export function placeBlock(page: string, block: string, marks: Marks = BENCH_MARKS): string {
+	const begin = page.indexOf(marks.begin);
+	const end = page.indexOf(marks.end);
+	const whole = `${marks.begin}\n\n${block.trim()}\n\n${marks.end}`;
 	if (begin === -1 && end === -1) return `${page.trimEnd()}\n\n${whole}\n`;
 	if (begin === -1 || end < begin)
 		throw new Error("the page has only one of the bench's two markers, or in the wrong order");
-	return page.slice(0, begin) + whole + page.slice(end + END_MARK.length);
+	return page.slice(0, begin) + whole + page.slice(end + marks.end.length);
 }
 
-export function writeMarkdown(file: string, block: string): void {
+export function writeMarkdown(file: string, block: string, marks: Marks = BENCH_MARKS): void {
 	const page = existsSync(file) ? readFileSync(file, "utf8") : "# Benchmarks\n";
-	writeFileSync(file, placeBlock(page, block));
+	writeFileSync(file, placeBlock(page, block, marks));
 }

@@ -1,0 +1,3 @@
+module outrigger.dev/bench/drain
+
+go 1.19
