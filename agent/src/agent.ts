@@ -645,10 +645,10 @@ export class Agent {
 		if (entry !== undefined) this.#tellApp(inbound, entry.app ?? address, address);
 	}
 
-	#onBypass({ present, settled, peers }: BypassReading): void {
+	#onBypass({ present, settled, peers, failedLooks }: BypassReading): void {
 		// Where there is no data path this is how traffic looks; each look that sees somebody is an arrival.
 		if (this.#settings.inbound.length === 0) {
-			if (present > 0) this.#looksWithPeers += 1;
+			if (present > 0 && failedLooks === 0) this.#looksWithPeers += 1;
 			return;
 		}
 		const [first] = peers;
@@ -669,9 +669,11 @@ export class Agent {
 	 * `undefined`: nobody has looked since we leave.
 	 */
 	#everybody(): number | undefined {
-		const { unavailable, lookedMs, present, undecided } = this.#bypass.reading();
+		const { unavailable, lookedMs, present, undecided, failedLooks } = this.#bypass.reading();
 		if (unavailable !== undefined && unavailable !== "not_yet") return 0; // it cannot be seen here
-		return lookedMs === undefined || lookedMs < this.#leavingSinceMs ? undefined : present + undecided;
+		const seen = present + undecided;
+		const isBlind = lookedMs === undefined || lookedMs < this.#leavingSinceMs || (failedLooks > 0 && seen === 0);
+		return isBlind ? undefined : seen;
 	}
 
 	/** What the budget cannot hold is no mistake, but somebody will be cut for it one day. */

@@ -219,8 +219,7 @@ export class DataPlane {
 				return forwards.pop()?.reuse(pool) ?? new Forward(forwardParts, pool);
 			},
 			relay: (inbound) => new Relay(this.#poolOf(inbound), clock, counters, counts, this.#connecting),
-			tunnelled: (x) => account.upgraded(x),
-			refusedUnread: () => account.refusedUnread(),
+			account,
 			mistake,
 			finish,
 			isLeaving: () => this.#isLeaving,
@@ -242,11 +241,8 @@ export class DataPlane {
 				break;
 			case "state":
 				this.#state = LIFECYCLE_STATES.indexOf(message.state);
-				if (message.state === "announcing" || message.state === "draining" || message.state === "stopping") {
-					this.#isLeaving = true; // nothing leads back
-					this.#account.leave();
-					this.#countExpected(this.#clock.monotonicMs());
-				}
+				if (message.state === "announcing" || message.state === "draining" || message.state === "stopping")
+					this.#leave();
 				break;
 			case "app":
 				this.#poolOf(message.inbound).relocate(message.addresses, message.source);
@@ -291,6 +287,16 @@ export class DataPlane {
 	stop(): void {
 		for (const listener of this.listeners) listener.stop();
 		for (const pool of this.#pools) pool.closeIdle();
+	}
+
+	/** Nothing leads back. */
+	#leave(): void {
+		if (!this.#isLeaving) {
+			this.#isLeaving = true;
+			for (const listener of this.listeners) listener.leave();
+			this.#account.leave();
+		}
+		this.#countExpected(this.#clock.monotonicMs());
 	}
 
 	/** Whoever may still bring a request, for the drain to wait for. */

@@ -32,7 +32,7 @@ export const CELL = {
 	UPSTREAM_OPEN: 1,
 	/** Idle among `UPSTREAM_OPEN`. */
 	UPSTREAM_IDLE: 2,
-	/** Exchanges between arrival and their last byte; probes and tunnels are not in it. */
+	/** Exchanges between arrival and their last byte; while we leave, until the kernel has that byte. Probes and tunnels are not in it. */
 	IN_FLIGHT: 3,
 	/** Probes between arrival and their last byte. */
 	PROBES_IN_FLIGHT: 4,

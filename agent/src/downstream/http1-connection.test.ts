@@ -442,10 +442,76 @@ describe("leaving", () => {
 		assert.equal(client.text, "", "no byte after FIN");
 		assert.equal(run.toApp.length, 0, "the app has not seen it: the client may send it again");
 		assert.deepEqual(
-			[CELL.LEAVING_ARRIVED, CELL.LEAVING_REFUSED].map((cell) => run.counters.get(cell)),
-			[1, 1],
+			[CELL.REQUESTS_ARRIVED, CELL.LEAVING_ARRIVED, CELL.LEAVING_REFUSED].map((cell) => run.counters.get(cell)),
+			[1, 1, 1],
+			"it has come, so that the drain waits for its client to come again",
 		);
 		assertAddsUp(run);
+	});
+
+	test("an answer is in flight until the kernel has its last byte, also when it was over before", async () => {
+		const run = new HandPlane();
+		const inFlight = (): number => run.counters.get(CELL.IN_FLIGHT);
+		const early = run.client(GET);
+		run.app.open();
+		early.isFull = true;
+		run.app.say(LAST_OK);
+		run.endTurn();
+		assert.equal(inFlight(), 0, "while we do not leave nobody asks");
+		await run.plane.obey({ kind: "state", state: "announcing" });
+		assert.deepEqual([inFlight(), run.counters.get(CELL.LEAVING_IN_FLIGHT)], [1, 1]);
+		const late = run.client(GET);
+		run.app.open();
+		late.isFull = true;
+		run.app.say(LAST_OK);
+		run.endTurn();
+		await run.plane.obey({ kind: "state", state: "draining" });
+		run.advance(100);
+		assert.equal(inFlight(), 2);
+		assertAddsUp(run);
+		early.drain();
+		late.drain();
+		assert.match(late.text, /connection: close/);
+		run.advance(100);
+		assert.equal(inFlight(), 0);
+		assert.deepEqual([run.counters.get(CELL.LEAVING_FINISHED), run.counters.get(CELL.LEAVING_SERVED)], [1, 1]);
+		assertAddsUp(run);
+	});
+
+	test("an answer whose last bytes never go is no served one: cut by our stop, aborted by its client", async () => {
+		const run = new HandPlane();
+		const ask = (): FakeStream => {
+			const client = run.client(GET);
+			run.app.open();
+			client.isFull = true;
+			run.app.say(LAST_OK);
+			run.endTurn();
+			return client;
+		};
+		const begun = [ask(), ask()];
+		await run.plane.obey({ kind: "state", state: "announcing" });
+		begun.push(ask());
+		begun[0]?.close();
+		run.plane.stop();
+		const cells = [CELL.LEAVING_ABORTED, CELL.LEAVING_CUT, CELL.LEAVING_FINISHED, CELL.LEAVING_SERVED, CELL.IN_FLIGHT];
+		assert.deepEqual(
+			cells.map((cell) => run.counters.get(cell)),
+			[1, 2, 0, 0, 0],
+		);
+		assertAddsUp(run);
+	});
+
+	test("half of an answer that ends with its connection is not made whole by our stop", async () => {
+		const run = new HandPlane();
+		const client = run.client("GET / HTTP/1.0\r\n\r\n");
+		run.app.open();
+		client.isFull = true;
+		run.app.say("HTTP/1.1 200 OK\r\n\r\nall of it");
+		run.app.hangUp();
+		run.endTurn();
+		assert.ok(client.isEnded, "the exchange is over, FIN is behind its last bytes");
+		run.plane.stop();
+		assert.equal(client.ending, "reset");
 	});
 
 	test("each exchange has one outcome in the account of leaving", async () => {

@@ -5,6 +5,7 @@ import type { Answers } from "../exchange/answers.ts";
 import type { Exchange, ExchangePool } from "../exchange/exchange.ts";
 import type { RequestTaker, ResponseTaker } from "../exchange/exchange-events.ts";
 import type { Peer } from "../exchange/forwarded.ts";
+import type { Account } from "../exchange/phases/account.ts";
 import type { Phase } from "../exchange/phases.ts";
 import { type ByteStream, reset } from "../foundation/byte-stream.ts";
 import { FAULTS, type Fault } from "../foundation/fault.ts";
@@ -36,10 +37,8 @@ export interface ConnectionParts {
 	readonly relay: (inbound: number) => RequestTaker;
 	/** The one end of every exchange: counted, recorded, given back. */
 	readonly finish: (x: Exchange) => void;
-	/** The exchange has become a tunnel, which is not in flight: nobody waits for its end. */
-	readonly tunnelled: (x: Exchange) => void;
-	/** Bytes of a request have come on a connection that was closed because it was idle. */
-	readonly refusedUnread: () => void;
+	/** Told of what becomes of an exchange beside its beginning and its end. */
+	readonly account: Pick<Account, "upgraded" | "refusedUnread" | "unsent" | "sent" | "unsentLost">;
 	/** A mistake of ours was caught: counted and told. The exchange and its connection are ended by who caught it. */
 	readonly mistake: (error: unknown) => void;
 	/** Whether the agent is leaving: each answer is then the connection's last. */
@@ -126,6 +125,11 @@ export class Http1Connection implements ResponseTaker {
 	#idleSinceMs: number;
 	/** Closed because it was idle, and nothing has come since. */
 	#wasIdle = false;
+	/** Whether the last exchange ended with an answer of the app, for which a drain waits to its last byte. */
+	#lastWasWhole = false;
+	/** While we leave: such an answer is over and counted as in flight, for its last bytes wait for the client; and whether its exchange arrived when we left. */
+	#isUnsent = false;
+	#unsentArrivedLeaving = false;
 	/** What of an HTTP/2 preface has come on a connection that has said nothing else; `null`: it has said something else. */
 	#preface: Buffer | null | undefined;
 
@@ -244,6 +248,14 @@ export class Http1Connection implements ResponseTaker {
 		}
 	}
 
+	/** The agent begins to leave. */
+	leave(): void {
+		if (this.#x !== undefined || !this.#lastWasWhole || this.#socket.writableLength === 0) return;
+		this.#isUnsent = true;
+		this.#unsentArrivedLeaving = false;
+		this.#parts.account.unsent();
+	}
+
 	/** The agent stops: what is left is cut. */
 	cut(): void {
 		try {
@@ -265,6 +277,7 @@ export class Http1Connection implements ResponseTaker {
 
 	/** Looks at the deadline. `nowMs` is monotonic. */
 	expire(nowMs: number): void {
+		this.#lookUnsent();
 		if (this.#unwritten > 0 && this.#isStuck(nowMs)) {
 			this.#end(FAULTS.client_stalled, "timeout");
 			return;
@@ -343,7 +356,7 @@ export class Http1Connection implements ResponseTaker {
 			case "linger":
 				if (this.#wasIdle) {
 					this.#wasIdle = false;
-					this.#parts.refusedUnread();
+					this.#parts.account.refusedUnread();
 				}
 				this.#lingered += bytes.length;
 				// Not closed: its answer would be lost on its way. A client that reads no answer before it has sent all waits for the deadline.
@@ -791,7 +804,7 @@ export class Http1Connection implements ResponseTaker {
 		this.#responseBegan = true;
 		this.#deadlineMs = Number.POSITIVE_INFINITY;
 		x.flags |= FLAG_TUNNEL;
-		this.#parts.tunnelled(x);
+		this.#parts.account.upgraded(x);
 		this.#parts.counters.add(CELL.TUNNELS, 1);
 		this.#parts.counters.add(CELL.TUNNELS_OPENED, 1);
 		this.#write(bytes);
@@ -919,6 +932,7 @@ export class Http1Connection implements ResponseTaker {
 		const x = this.#x;
 		const request = this.#request;
 		this.#request = undefined;
+		if (this.#isUnsent) this.#endUnsent(by);
 		const isTunnel = this.#state === "tunnel";
 		request?.abandon();
 		if (x !== undefined) {
@@ -937,7 +951,9 @@ export class Http1Connection implements ResponseTaker {
 		this.#written();
 		this.#state = "closed";
 		if (this.#socket.writableCorked > 0) this.#socket.uncork(); // answers before this one were given, and go out
-		if (x !== undefined && (this.#responseBegan || by !== "client")) reset(this.#socket);
+		// What still waits goes no more, and FIN would make half of a body that ends with its connection look whole.
+		const isHalf = x === undefined ? this.#socket.writableLength > 0 : this.#responseBegan || by !== "client";
+		if (isHalf) reset(this.#socket);
 		else this.#socket.destroy();
 		this.#onClosed(this);
 	}
@@ -947,6 +963,8 @@ export class Http1Connection implements ResponseTaker {
 		if (x === undefined) return;
 		this.#x = undefined;
 		this.#request = undefined;
+		this.#lastWasWhole = x.isCounted && !x.isCut && x.faultIndex < 0 && (x.flags & FLAG_PROBE) === 0;
+		if (this.#lastWasWhole && this.#parts.isLeaving()) this.#noteUnsent(x);
 		this.#parts.budget.give(this.#exchangeBytes);
 		this.#exchangeBytes = 0;
 		if ((x.flags & FLAG_TUNNEL) !== 0) this.#parts.counters.add(CELL.TUNNELS, -1);
@@ -960,6 +978,36 @@ export class Http1Connection implements ResponseTaker {
 			this.#closes = true; // the answer is out already: no more than that can be done
 			this.#parts.mistake(error);
 		}
+	}
+
+	#noteUnsent(x: Exchange): void {
+		if (this.#socket.writableLength === 0) return;
+		if (this.#isUnsent) this.#sent(); // of two answers that wait the later one tells
+		this.#isUnsent = true;
+		this.#unsentArrivedLeaving = x.arrivedLeaving;
+		x.isUnsent = true;
+		// Nearly all have gone when the turn is over; `expire` sees to the others.
+		this.#parts.batch.afterwards(() => this.#lookUnsent());
+	}
+
+	#lookUnsent(): void {
+		if (this.#isUnsent && this.#socket.writableLength === 0) this.#sent();
+	}
+
+	#sent(): void {
+		this.#isUnsent = false;
+		this.#parts.account.sent(this.#unsentArrivedLeaving);
+	}
+
+	/** The connection ends. */
+	#endUnsent(by: EndedBy): void {
+		// What waits may be of the exchange that is under way, and that one tells.
+		if (this.#socket.writableLength === 0 || (this.#x !== undefined && this.#responseBegan)) {
+			this.#sent();
+			return;
+		}
+		this.#isUnsent = false;
+		this.#parts.account.unsentLost(by === "drain");
 	}
 
 	/** Sees to the ids when the exchange did not get as far as that phase. */
@@ -986,6 +1034,7 @@ export class Http1Connection implements ResponseTaker {
 			const x = this.#x;
 			if (x !== undefined) x.isCut = true;
 			this.#finish();
+			if (this.#isUnsent) this.#endUnsent("agent");
 			this.#release();
 			this.#written();
 			this.#socket.destroy();

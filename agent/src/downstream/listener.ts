@@ -104,6 +104,11 @@ export class Listener {
 		for (const header of this.#headers) header.expire(nowMs);
 	}
 
+	/** The agent begins to leave. Answers that are over and have not gone yet are in flight from here on. */
+	leave(): void {
+		for (const connection of this.#connections) connection.leave();
+	}
+
 	/** Closes connections that have had no request for `idleMs`. */
 	closeIdle(idleMs: number): void {
 		const beforeMs = this.#parts.clock.monotonicMs() - idleMs;

@@ -83,6 +83,8 @@ export class Exchange implements ExchangeFacts {
 	hasArrived = false;
 	/** Whether it arrived when we had said that we leave. */
 	arrivedLeaving = false;
+	/** Whether it is over, and the last bytes of its answer still wait for the client; only looked at while we leave. */
+	isUnsent = false;
 	/** New value of Max-Forwards; −1: leave it. */
 	maxForwards = -1;
 	/** Whether it ended without an answer sent whole. */
@@ -150,6 +152,7 @@ export class Exchange implements ExchangeFacts {
 		this.isCounted = false;
 		this.hasArrived = false;
 		this.arrivedLeaving = false;
+		this.isUnsent = false;
 		this.maxForwards = -1;
 		this.isCut = false;
 		this.linesEnd = 0;

@@ -48,6 +48,19 @@ describe("small writes of one turn", () => {
 		assert.equal(stream.text, "xy");
 	});
 
+	test("have gone when what is to be done afterwards is done", () => {
+		const { batch, endTurn } = batchAndTurns();
+		const stream = new FakeStream();
+		batch.write(stream, Buffer.from("a"));
+		let seen = "";
+		batch.afterwards(() => {
+			seen = stream.text;
+		});
+		assert.equal(seen, "");
+		endTurn();
+		assert.equal(seen, "a");
+	});
+
 	test("do no harm to a stream that has been closed or uncorked before the turn ends", () => {
 		const { batch, endTurn } = batchAndTurns();
 		const closed = new FakeStream();

@@ -37,6 +37,11 @@ export class WriteBatch {
 		stream.write(bytes);
 	}
 
+	/** Runs `action` at the end of the turn, when what waits now has been written. */
+	afterwards(action: () => void): void {
+		this.#later(action);
+	}
+
 	/** Writes what waits. A stream that was uncorked before, or destroyed, does not mind. */
 	flush(): void {
 		const streams = this.#streams;

@@ -63,6 +63,38 @@ describe("what is in flight", () => {
 	});
 });
 
+describe("while we leave", () => {
+	test("an exchange whose last bytes wait stays in flight, and has its outcome when they have gone, or never will", () => {
+		const { account, counters } = newAccount();
+		const get = (...cells: readonly number[]): readonly number[] => cells.map((cell) => counters.get(cell));
+		const before = request("GET /");
+		account.open(before);
+		account.close(before);
+		account.unsent();
+		account.leave();
+		const since = [request("GET /"), request("GET /")];
+		for (const x of since) {
+			account.open(x);
+			x.isUnsent = true;
+			account.close(x);
+		}
+		assert.deepEqual(get(CELL.LEAVING_IN_FLIGHT, CELL.LEAVING_ARRIVED, CELL.IN_FLIGHT), [1, 2, 3]);
+		account.sent(false);
+		account.sent(true);
+		account.unsentLost(true);
+		assert.deepEqual(get(CELL.LEAVING_FINISHED, CELL.LEAVING_SERVED, CELL.LEAVING_CUT, CELL.IN_FLIGHT), [1, 1, 1, 0]);
+	});
+
+	test("what was refused unread has come; before, such a connection was closed for its age, and nobody counts", () => {
+		const { account, counters } = newAccount();
+		account.refusedUnread();
+		assert.equal(counters.get(CELL.REQUESTS_ARRIVED), 0);
+		account.leave();
+		account.refusedUnread();
+		assert.equal(counters.get(CELL.REQUESTS_ARRIVED), 1);
+	});
+});
+
 describe("a probe", () => {
 	const cases: readonly (readonly [what: string, x: Exchange, isProbe: boolean])[] = [
 		["the kubelet's user agent", request("GET /whatever", "user-agent: kube-probe/1.34"), true],

@@ -12,7 +12,8 @@ import type { Exchange } from "../exchange.ts";
  * so that a body that still streams is in flight. Probes have an account of their own: they never keep a drain waiting.
  *
  * While we leave it is also the account of that (`CELL.LEAVING_…`): each exchange is in it with exactly one outcome, so that the drain
- * report adds up.
+ * report adds up. One that is over, but whose last bytes wait for a slow client, is then still in flight (`isUnsent`): an agent that stops too early
+ * would cut what it has counted as served.
  */
 export class Account {
 	readonly #counters: Counters;
@@ -53,12 +54,14 @@ export class Account {
 		this.#counters.set(CELL.LEAVING_IN_FLIGHT, this.#counters.get(CELL.IN_FLIGHT));
 	}
 
-	/** The end of an exchange, whether `open` ran or it was refused before. */
+	/** The end of an exchange, whether `open` ran or it was refused before. One that `isUnsent` stays in flight until it is `sent`, or `unsentLost`. */
 	close(x: Exchange): void {
 		const counters = this.#counters;
 		if (x.isCounted) {
 			this.#takeOut(x);
-			if (this.#isLeaving && (x.flags & FLAG_PROBE) === 0) counters.add(outcomeOf(x, true), 1);
+			if (!this.#isLeaving || (x.flags & FLAG_PROBE) !== 0) return;
+			if (x.isUnsent) this.unsent();
+			else counters.add(outcomeOf(x, true), 1);
 		} else if (!x.hasArrived && (x.flags & FLAG_OPAQUE) === 0) {
 			x.hasArrived = true;
 			counters.add(CELL.REQUESTS_ARRIVED, 1);
@@ -67,6 +70,23 @@ export class Account {
 				counters.add(outcomeOf(x, false), 1);
 			}
 		}
+	}
+
+	/** An answer is over, and its last bytes still wait: it is in flight after all. Of those from before `leave`, told just before it. */
+	unsent(): void {
+		this.#counters.add(CELL.IN_FLIGHT, 1);
+	}
+
+	/** The last bytes of an answer that was unsent have gone. */
+	sent(arrivedLeaving: boolean): void {
+		this.#counters.add(CELL.IN_FLIGHT, -1);
+		this.#counters.add(arrivedLeaving ? CELL.LEAVING_SERVED : CELL.LEAVING_FINISHED, 1);
+	}
+
+	/** They never will: we, or its client, have ended the connection. */
+	unsentLost(byUs: boolean): void {
+		this.#counters.add(CELL.IN_FLIGHT, -1);
+		this.#counters.add(byUs ? CELL.LEAVING_CUT : CELL.LEAVING_ABORTED, 1);
 	}
 
 	/** The exchange has become a tunnel: nobody waits for its end. */
@@ -80,6 +100,8 @@ export class Account {
 	refusedUnread(): void {
 		// No exchange: nothing of it was read, and nobody has a record of it.
 		if (!this.#isLeaving) return;
+		// But it has come, and its client may come again: the drain waits for quiet anew.
+		this.#counters.add(CELL.REQUESTS_ARRIVED, 1);
 		this.#counters.add(CELL.LEAVING_ARRIVED, 1);
 		this.#counters.add(CELL.LEAVING_REFUSED, 1);
 	}
