@@ -1,25 +1,29 @@
 /**
- * Fuzz: the parsers, a simulated data plane and a whole one on real sockets, in turn, until the time is over.
+ * Fuzz: the parsers, a simulated data plane, the simulated stop of a pod and a whole data plane on real sockets, in turn, until the time is over.
  *
  *     npm run fuzz -- [--seconds 60] [--seed N]
- *     npm run fuzz -- --replay N       tells every event of the simulated run with that seed
+ *     npm run fuzz -- --replay N               tells every event of the simulated run with that seed
+ *     npm run fuzz -- --drain --replay N       the same of the simulated stop
  *
  * Exit code 1 on a finding; what is printed then repeats it.
  */
 import { parseArgs } from "node:util";
 import { fuzzHttp1, seededRandom } from "./fuzz/http1.ts";
 import { fuzzWholeAgent } from "./fuzz/whole-agent.ts";
+import { simulateDrain } from "./sim/drain-simulation.ts";
 import { simulate } from "./sim/simulation.ts";
 
 /** Of each kind in one turn: about as much time for each. */
 const PARSER_ROUNDS = 2_000;
 const SIMULATED_RUNS = 300;
+const SIMULATED_STOPS = 60;
 
 const { values: args } = parseArgs({
 	options: {
 		seconds: { type: "string", default: "60" },
 		seed: { type: "string", default: String(Math.floor(Math.random() * 1e9)) },
 		replay: { type: "string" },
+		drain: { type: "boolean", default: false },
 	},
 });
 const whole = (name: string, text: string): number => {
@@ -36,7 +40,8 @@ const finding = (what: string, seed: number, repeat: string, found: unknown): ne
 };
 
 if (args.replay !== undefined) {
-	const report = simulate(whole("replay", args.replay), (line) => console.log(line));
+	const seed = whole("replay", args.replay);
+	const report = (args.drain ? simulateDrain : simulate)(seed, (line) => console.log(line));
 	console.log(report);
 	process.exit(report.violations.length === 0 ? 0 : 1);
 }
@@ -62,6 +67,13 @@ do {
 		if (report.violations.length > 0)
 			finding("the simulation", seed + run, `npm run fuzz -- --replay ${seed + run}`, report.violations);
 	}
+	for (let run = 0; run < SIMULATED_STOPS; run++) {
+		const report = simulateDrain(seed + run);
+		requests += report.requests;
+		answered += report.answered;
+		if (report.violations.length > 0)
+			finding("the simulated stop", seed + run, `npm run fuzz -- --drain --replay ${seed + run}`, report.violations);
+	}
 	const round = await fuzzWholeAgent(seed);
 	requests += round.requests;
 	answered += round.answered;
@@ -69,6 +81,6 @@ do {
 	turns++;
 } while (performance.now() < endMs);
 console.log(
-	`fuzz: seed ${first}, ${turns} turns: ${turns * PARSER_ROUNDS} messages of each kind, ${turns * SIMULATED_RUNS} simulated runs, ${turns} on real sockets; ${requests} requests, ${answered} answered; nothing found`,
+	`fuzz: seed ${first}, ${turns} turns: ${turns * PARSER_ROUNDS} messages of each kind, ${turns * SIMULATED_RUNS} simulated runs, ${turns * SIMULATED_STOPS} simulated stops, ${turns} on real sockets; ${requests} requests, ${answered} answered; nothing found`,
 );
 process.exit(0);

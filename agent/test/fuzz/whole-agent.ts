@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { createServer, Socket } from "node:net";
 import { CELL } from "../../src/bridge/counters.ts";
 import { AppConnection } from "../sim/app.ts";
-import { Client } from "../sim/client.ts";
+import { Client, GAP_MS } from "../sim/client.ts";
 import { Dice } from "../sim/dice.ts";
 import { Ledger } from "../sim/ledger.ts";
 import { judge } from "../sim/verdict.ts";
@@ -40,6 +40,10 @@ class Machine implements Stage {
 
 	constructor(seed: number) {
 		this.dice = new Dice(seed);
+	}
+
+	get nowMs(): number {
+		return performance.now();
 	}
 
 	after(ms: number, action: () => void): void {
@@ -78,7 +82,7 @@ export const fuzzWholeAgent = async (seed: number): Promise<Round> => {
 	const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
 		apps.add(socket);
 		socket.on("close", () => apps.delete(socket));
-		new AppConnection(machine, ledger, { isCalm, bodyMax, pauseMs }, socket);
+		new AppConnection(machine, ledger, { isCalm, bodyMax, pauseMs, thinkMs: 0, eventMs: 0 }, socket);
 	});
 	server.listen(0, "127.0.0.1");
 	await once(server, "listening");
@@ -88,7 +92,7 @@ export const fuzzWholeAgent = async (seed: number): Promise<Round> => {
 		// A calm agent has its own, longer patience.
 		await using agent = await startPlane(appPort, { set: isCalm ? {} : QUICK });
 		const clients: Client[] = [];
-		const habits = { isCalm, requestsMax: dice.pick([2, 6]), bodyMax, pauseMs, patienceMs };
+		const habits = { isCalm, requestsMax: dice.pick([2, 6]), bodyMax, pauseMs, gapMs: GAP_MS, patienceMs };
 		for (let i = 0; i < CLIENTS; i++) {
 			const socket = new Socket({ allowHalfOpen: true });
 			socket.setNoDelay(true);

@@ -11,6 +11,10 @@ export interface AppHabits {
 	readonly bodyMax: number;
 	/** Longest pause between two pieces, ms. */
 	readonly pauseMs: number;
+	/** Longest time from a whole request to the beginning of its answer, ms. */
+	readonly thinkMs: number;
+	/** Longest pause between two pieces of an event stream, ms. */
+	readonly eventMs: number;
 }
 
 type Behaviour =
@@ -66,6 +70,10 @@ export class AppConnection {
 	#head: AppHead | undefined;
 	#behaviour: Behaviour = "answer";
 	#isAnswering = false;
+	/** The answer to the present request has been said, as far as it ever will be. */
+	#hasAnswered = false;
+	/** The app ends: no request after this one. */
+	#isFinishing = false;
 	#isOpaque = false;
 	/** Has closed an idle connection: the request that comes all the same is not answered. */
 	#isLeaving = false;
@@ -93,6 +101,25 @@ export class AppConnection {
 	die(): void {
 		if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
 		this.#over();
+	}
+
+	/** The app ends in good order: what it has begun is answered, what is idle is closed. */
+	finish(): void {
+		if (this.#isOver || this.#isFinishing) return;
+		this.#isFinishing = true;
+		if (this.busyWith !== undefined) return;
+		this.#isAnswering = true;
+		this.#isLeaving = true;
+		if (!this.#socket.destroyed) this.#socket.end();
+	}
+
+	get isOver(): boolean {
+		return this.#isOver;
+	}
+
+	/** The request that the app has, and whose answer it has not said to its end; tunnels have none. */
+	get busyWith(): AppHead | undefined {
+		return this.#isOver || this.#isOpaque || this.#isLeaving || this.#hasAnswered ? undefined : this.#head;
 	}
 
 	// ── what comes ──
@@ -139,8 +166,10 @@ export class AppConnection {
 			this.#stage.violated(`the app got a request without a span: ${message.startLine}`);
 		const hasBody =
 			fieldOf(message, "content-length") !== undefined || fieldOf(message, "transfer-encoding") !== undefined;
-		const head: AppHead = { spanId, id: Number(fieldOf(message, "x-sim-id") ?? 0), method, hasBody, message };
+		const id = Number(fieldOf(message, "x-sim-id") ?? 0);
+		const head: AppHead = { spanId, id, method, hasBody, atMs: this.#stage.nowMs, message };
 		this.#head = head;
+		this.#hasAnswered = false;
 		this.#ledger.heads.push(head);
 		this.#check(head);
 		if (this.#isLeaving) return;
@@ -192,7 +221,18 @@ export class AppConnection {
 		}
 		if (this.#isAnswering) return; // answered early, still saying it
 		if (this.#behaviour === "answer early") this.#head = undefined;
-		else this.#answer(head);
+		else if (this.#habits.thinkMs === 0) this.#answer(head);
+		else this.#think(head);
+	}
+
+	#think(head: AppHead): void {
+		this.#isAnswering = true;
+		const { dice } = this.#stage;
+		// Most answers come soon; a few take long.
+		const ms = dice.chance(0.7) ? dice.random() * 20 : dice.random() * this.#habits.thinkMs;
+		this.#stage.after(ms, () => {
+			if (!this.#isOver && this.#head === head) this.#answer(head);
+		});
 	}
 
 	// ── what is said ──
@@ -218,10 +258,11 @@ export class AppConnection {
 			this.#socket.write(Buffer.from("HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: sim\r\n\r\n"));
 			return;
 		}
+		const isStream = fieldOf(head.message, "accept") === "text/event-stream" && behaviour === "answer";
 		const nonce = this.#ledger.nextNonce();
 		const isNonsense = behaviour === "nonsense";
 		let status = dice.pick([200, 200, 200, 200, 201, 404, 500, 204, 304]);
-		if (behaviour.startsWith("cut") || behaviour === "stall") status = 200;
+		if (behaviour.startsWith("cut") || behaviour === "stall" || isStream) status = 200;
 		const isBodiless = head.method === "HEAD" || status === 204 || status === 304;
 		const framing = dice.pick(["length", "length", "chunked", "close"] as const);
 		const content = bodyOf(
@@ -252,6 +293,7 @@ export class AppConnection {
 		} else {
 			text += `HTTP/1.${dice.chance(0.05) && framing !== "chunked" ? 0 : 1} ${status} ${dice.pick(["OK", "", "It is as it is"])}\r\n`;
 		}
+		if (isStream) text += "content-type: text/event-stream\r\n";
 		text += `x-sim-nonce: ${nonce}\r\n${dice.chance(0.2) ? "keep-alive: timeout=5\r\nx-outrigger-route: /r/{id}\r\nx-request-id: of-the-app\r\n" : ""}`;
 		if (isClosing) text += "connection: close\r\n";
 		else if (text.includes("HTTP/1.0")) text += "connection: keep-alive\r\n";
@@ -283,13 +325,15 @@ export class AppConnection {
 				isWhole: true,
 				body: isBodiless ? answer.body : bytes.subarray(bytes.length - 38 - content.length),
 			});
-		this.#say(bytes, () => this.#said(behaviour, isClosing || isNonsense));
+		if (isStream) this.#say(bytes, this.#habits.eventMs, 0.05, () => this.#said(behaviour, isClosing));
+		else this.#say(bytes, this.#habits.pauseMs, 0.6, () => this.#said(behaviour, isClosing || isNonsense));
 	}
 
 	#said(behaviour: Behaviour, isClosing: boolean): void {
 		if (this.#isOver || this.#socket.destroyed) return;
 		const { dice } = this.#stage;
 		this.#isAnswering = false;
+		this.#hasAnswered = behaviour !== "stall";
 		switch (behaviour) {
 			case "cut by FIN":
 				this.#isAnswering = true; // no more requests here
@@ -304,6 +348,14 @@ export class AppConnection {
 				this.#stage.after(STALL_MS, () => this.die());
 				return;
 			default:
+		}
+		if (this.#isFinishing && !isClosing) {
+			// Did not announce it: the next request may be on its way.
+			this.#head = undefined;
+			this.#isAnswering = true;
+			this.#isLeaving = true;
+			this.#socket.end();
+			return;
 		}
 		if (isClosing) {
 			this.#isAnswering = true;
@@ -343,10 +395,11 @@ export class AppConnection {
 		});
 	}
 
-	#say(bytes: Buffer, then: () => void): void {
+	/** In one piece with that probability, else in pieces, with a pause of up to `pauseMs` before each but the first. */
+	#say(bytes: Buffer, pauseMs: number, inOne: number, then: () => void): void {
 		const { dice } = this.#stage;
 		if (this.#isOver || this.#socket.destroyed) return;
-		const isWhole = bytes.length <= 1 || dice.chance(0.6);
+		const isWhole = bytes.length <= 1 || dice.chance(inOne);
 		const piece = isWhole
 			? bytes
 			: bytes.subarray(
@@ -355,7 +408,8 @@ export class AppConnection {
 				);
 		if (piece.length > 0) this.#socket.write(piece);
 		if (piece.length === bytes.length) then();
-		else this.#stage.after(dice.random() * this.#habits.pauseMs, () => this.#say(bytes.subarray(piece.length), then));
+		else
+			this.#stage.after(dice.random() * pauseMs, () => this.#say(bytes.subarray(piece.length), pauseMs, inOne, then));
 	}
 
 	#echo(bytes: Buffer): void {

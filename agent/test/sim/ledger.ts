@@ -1,8 +1,12 @@
 /** What clients sent and apps answered, kept by both sides, so that each can be held against the other and against the agent's records. */
 import type { ReadMessage } from "./strict-reading.ts";
 
+/** What is asked for: a request as they come, a probe, an event stream, another protocol. */
+export type Kind = "plain" | "probe" | "stream" | "upgrade";
+
 export interface SentRequest {
 	readonly id: number;
+	readonly kind: Kind;
 	readonly method: string;
 	/** As the app has to get it: origin-form. */
 	readonly target: string;
@@ -21,9 +25,31 @@ export interface SentRequest {
 	isSentWhole: boolean;
 	/** How often the app got it whole. */
 	wholeAtApp: number;
-	/** What the client got: status, body, whether the agent made it; `undefined`: nothing whole. */
-	got: { readonly status: number; readonly bodyBytes: number; readonly error: string | undefined } | undefined;
+	/** What the client got whole; `undefined`: nothing. */
+	got: GotAnswer | undefined;
+	/** How its last try went wrong; `undefined`: it did not, or it was never sent. */
+	lost: Loss | undefined;
+	/** When the client knew what had become of it, monotonic ms. */
+	endedMs: number;
 }
+
+export interface GotAnswer {
+	readonly status: number;
+	readonly bodyBytes: number;
+	/** Why the agent refused it, when it made this answer. */
+	readonly error: string | undefined;
+	/** Whether it said that the connection ends with it. */
+	readonly closes: boolean;
+}
+
+/**
+ * - `clean`: the connection ended in good order, and not one byte of an answer had come: nobody has taken the request;
+ * - `behind`: the same, after an answer that had said so;
+ * - `broken`: reset, or ended in the middle of its answer;
+ * - `given up`: by the client itself;
+ * - `not connected`: nobody accepted the connection.
+ */
+export type Loss = "clean" | "behind" | "broken" | "given up" | "not connected";
 
 export interface SaidAnswer {
 	readonly nonce: number;
@@ -40,6 +66,8 @@ export interface AppHead {
 	readonly id: number;
 	readonly method: string;
 	readonly hasBody: boolean;
+	/** When the app had it, monotonic ms. */
+	readonly atMs: number;
 	readonly message: ReadMessage;
 }
 

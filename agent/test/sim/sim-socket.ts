@@ -16,6 +16,8 @@ export interface LinkWeather {
 	readonly delayMs: number;
 	/** Longest piece that one read gives. */
 	readonly readMax: number;
+	/** How far away the other end is: so much later is everything read, ms. */
+	readonly farMs?: number;
 }
 
 const failure = (code: string): Error => Object.assign(new Error(`simulated ${code}`), { code });
@@ -38,6 +40,8 @@ export class SimSocket extends EventEmitter implements AppStream {
 	isConnecting = false;
 	/** Bytes that were handed to a listener, for the story of a failure. */
 	bytesRead = 0;
+	/** Of the agent's sockets: how many had been read when, ms. */
+	readonly #reads: (readonly [bytes: number, atMs: number])[] = [];
 	readonly #world: World;
 	readonly #weather: LinkWeather;
 	readonly #isApp: boolean;
@@ -101,6 +105,16 @@ export class SimSocket extends EventEmitter implements AppStream {
 	}
 
 	// ── writing ──
+
+	/** When the byte at that place was read by the agent, monotonic ms; Infinity: it was not. */
+	readAtMs(place: number): number {
+		return this.#reads.find(([bytes]) => bytes > place)?.[1] ?? Number.POSITIVE_INFINITY;
+	}
+
+	/** Whether no more will be written: FIN is out or waits for what was written before, or the socket is closed. */
+	get hasEnded(): boolean {
+		return this.#isEnding || this.destroyed;
+	}
 
 	get writableLength(): number {
 		return this.#unwritten;
@@ -281,7 +295,8 @@ export class SimSocket extends EventEmitter implements AppStream {
 		if (this.#readIsPlanned) return;
 		this.#readIsPlanned = true;
 		const { dice } = this.#world;
-		this.#world.after(dice.chance(0.7) ? 0.05 : dice.random() * this.#weather.delayMs, () => {
+		const lateMs = dice.chance(0.7) ? 0.05 : dice.random() * this.#weather.delayMs;
+		this.#world.after(lateMs + (this.#weather.farMs ?? 0), () => {
 			this.#readIsPlanned = false;
 			this.#read();
 		});
@@ -320,6 +335,7 @@ export class SimSocket extends EventEmitter implements AppStream {
 		peer.#flight = length === flight.length ? [] : [flight.subarray(length)];
 		peer.#flightBytes -= length;
 		this.bytesRead += length;
+		if (this.#room !== undefined) this.#reads.push([this.bytesRead, this.#world.nowMs]);
 		this.#active();
 		const bytes = this.#intoRoom(flight.subarray(0, length));
 		this.#world.tell(this.#name, "data", bytes);

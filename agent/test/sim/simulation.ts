@@ -21,7 +21,7 @@ import { Peer } from "../../src/exchange/forwarded.ts";
 import { IdSource } from "../../src/telemetry/ids.ts";
 import type { AppStream } from "../../src/upstream/connection.ts";
 import { AppConnection, type AppHabits } from "./app.ts";
-import { Client, type ClientHabits } from "./client.ts";
+import { Client, type ClientHabits, GAP_MS } from "./client.ts";
 import { Ledger } from "./ledger.ts";
 import { type LinkWeather, SimSocket } from "./sim-socket.ts";
 import { judge } from "./verdict.ts";
@@ -99,7 +99,7 @@ export const simulate = (seed: number, tell?: (line: string) => void): Simulatio
 	const sockets: SimSocket[] = [];
 	const pauseMs = dice.pick([1, 20, 200]);
 	const bodyMax = dice.pick([100, 3_000, 200_000]);
-	const appHabits: AppHabits = { isCalm, bodyMax, pauseMs };
+	const appHabits: AppHabits = { isCalm, bodyMax, pauseMs, thinkMs: 0, eventMs: 0 };
 	const weather = (): LinkWeather => ({
 		roomBytes: dice.pick([20_480, 65_536, 400_000]),
 		delayMs: dice.pick([1, 10, 100]),
@@ -179,6 +179,7 @@ export const simulate = (seed: number, tell?: (line: string) => void): Simulatio
 		requestsMax: dice.pick([2, 6, 12]),
 		bodyMax,
 		pauseMs,
+		gapMs: GAP_MS,
 		patienceMs: isCalm ? 100_000 : dice.pick([2_000, 8_000]),
 	};
 	const clients: Client[] = [];

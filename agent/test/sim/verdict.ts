@@ -48,7 +48,9 @@ export const judge = (account: Account): void => {
 		violated(`${records.length} records, ${get(CELL.ANSWERED)} answers and ${get(CELL.CUT)} cuts`);
 	}
 	const arrived = get(CELL.REQUESTS_ARRIVED) + get(CELL.PROBES_ARRIVED);
-	if (arrived > records.length) violated(`${arrived} requests arrived, ${records.length} are recorded`);
+	// What was refused unread while leaving has no record.
+	if (arrived > records.length + get(CELL.LEAVING_REFUSED))
+		violated(`${arrived} requests arrived, ${records.length} are recorded`);
 	if (records.filter(({ flags }) => (flags & FLAG_PROBE) !== 0).length !== get(CELL.PROBES_ARRIVED))
 		violated("probes and their records differ");
 	const opaque = records.filter(({ flags }) => (flags & FLAG_OPAQUE) !== 0).length;

@@ -1,9 +1,12 @@
 import { ManualClock } from "../../src/foundation/clock.ts";
+import type { Cancel, Scheduler } from "../../src/foundation/scheduler.ts";
 import { Dice } from "./dice.ts";
 
 /** What clients and apps need of the place in which they play: the simulation's world, or this machine with real sockets. */
 export interface Stage {
 	readonly dice: Dice;
+	/** Monotonic. */
+	readonly nowMs: number;
 	after(ms: number, action: () => void): void;
 	/** Something that must never be. Noted, not thrown: a `catch` on the way must not hide it. */
 	violated(what: string): void;
@@ -14,6 +17,32 @@ interface Planned {
 	/** Of two at the same time the earlier planned goes first. */
 	readonly order: number;
 	readonly action: () => void;
+}
+
+/** Timers of the agent on the world's time, counted: a part that has stopped leaves none. */
+export class WorldScheduler implements Scheduler {
+	pending = 0;
+	readonly #world: World;
+
+	constructor(world: World) {
+		this.#world = world;
+	}
+
+	after(ms: number, action: () => void): Cancel {
+		let isWaiting = true;
+		this.pending++;
+		const end = (): void => {
+			if (!isWaiting) return;
+			isWaiting = false;
+			this.pending--;
+		};
+		this.#world.after(Math.max(0, ms), () => {
+			if (!isWaiting) return;
+			end();
+			action();
+		});
+		return end;
+	}
 }
 
 /** So many events are no run any more but a circle. */
