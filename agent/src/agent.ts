@@ -21,6 +21,7 @@ import { LINE_OWNERS } from "./foundation/log-sink.ts";
 import { AgentLogger } from "./foundation/logger.ts";
 import type { Cancel, Scheduler } from "./foundation/scheduler.ts";
 import { SETTLE_MS, settleHeap } from "./foundation/settle-heap.ts";
+import { adviseOnAppIdle, adviseOnBudget, adviseOnBypass } from "./lifecycle/advice.ts";
 import { AgentHealth } from "./lifecycle/agent-health.ts";
 import { appPlaces, tryConnect } from "./lifecycle/app-port.ts";
 import { AppWatch } from "./lifecycle/app-watch.ts";
@@ -28,15 +29,8 @@ import { Arrivals } from "./lifecycle/arrivals.ts";
 import { agentStopBudget, type StopBudget, stopBudget } from "./lifecycle/budget.ts";
 import { type BypassReading, BypassWatch } from "./lifecycle/bypass.ts";
 import { Checks } from "./lifecycle/checks.ts";
-import {
-	type DrainReport,
-	drainReport,
-	notFinished,
-	reportFields,
-	reportSentence,
-	writeTerminationMessage,
-} from "./lifecycle/drain-report.ts";
-import { type DrainOutcome, DrainSequence, type StopReason } from "./lifecycle/drain-sequence.ts";
+import { type DrainReport, notFinished } from "./lifecycle/drain-report.ts";
+import { DrainSequence, type StopReason } from "./lifecycle/drain-sequence.ts";
 import { HealthTree } from "./lifecycle/health-tree.ts";
 import { Leases } from "./lifecycle/leases.ts";
 import { lifecycleMetrics } from "./lifecycle/lifecycle-metrics.ts";
@@ -45,6 +39,7 @@ import { ownSockets, readTable } from "./lifecycle/proc-sockets.ts";
 import { ComponentRunner } from "./lifecycle/run-components.ts";
 import { NO_SOURCE, rememberedAddresses, type SourceAddresses, sourceAddresses } from "./lifecycle/source-address.ts";
 import { LifecycleState, type MoveReason } from "./lifecycle/state.ts";
+import { StopReport } from "./lifecycle/stop-report.ts";
 import { AccessLineWriter } from "./observe/access-line.ts";
 import { AppPages } from "./observe/app-page.ts";
 import { ExchangeMetrics } from "./observe/exchange-metrics.ts";
@@ -110,6 +105,7 @@ export class Agent {
 	readonly #bypass: BypassWatch;
 	readonly #arrivals: Arrivals;
 	readonly #leases: Leases;
+	readonly #stopReport: StopReport;
 	readonly #drained: DrainedRoute;
 	readonly #ops: OpsServer;
 	readonly #contract: ContractServer;
@@ -130,9 +126,6 @@ export class Agent {
 	#endCloseLooks: (() => void) | undefined;
 	/** Pushed contributors that have a label in the metrics. */
 	readonly #reportLabels = new Set<string>();
-	/** Exchanges that had gone down with data threads when we began to leave, and those that had failed at the app when the drain was over. */
-	#lostBefore = 0;
-	#failedAtEnd: number | undefined;
 	#stopping: Promise<DrainReport> | undefined;
 	#cancelSettle: Cancel | undefined;
 
@@ -230,7 +223,7 @@ export class Agent {
 			{ ownAddresses: this.#ownAddresses, readTable, ownSockets, clock, scheduler, log },
 		);
 		this.#bypass.subscribe((reading) => this.#onBypass(reading));
-		this.#adviseOnBudget();
+		adviseOnBudget(tree, settings, this.#budget);
 		if (files.advice !== undefined) {
 			tree.advise("file_descriptors", files.advice);
 			log.info("fewer connections than configured", { why: files.advice.detail, advice: files.advice.advice });
@@ -264,6 +257,12 @@ export class Agent {
 			scheduler,
 			log,
 		});
+		this.#stopReport = new StopReport({
+			sum: (cell) => counters.sum(cell),
+			exchangesLost: () => this.#threads.exchangesLost,
+			path: settings.drain.report,
+			log,
+		});
 		this.#leases = new Leases({
 			drain: this.#drain,
 			leasesMax: settings.drain.leasesMax,
@@ -278,7 +277,7 @@ export class Agent {
 			this.#threads.tell({ kind: "state", state: to });
 			if (to !== "announcing") return;
 			this.#leavingSinceMs = clock.monotonicMs();
-			this.#lostBefore = this.#threads.exchangesLost;
+			this.#stopReport.leave();
 			this.#endCloseLooks = this.#bypass.watchClosely();
 		});
 		// ── what is shown ──
@@ -397,7 +396,7 @@ export class Agent {
 		}
 
 		// After the hooks, which are answered first: what is written may take a moment.
-		void this.#sequence.over.then((outcome) => this.#onDrained(outcome));
+		void this.#sequence.over.then((outcome) => this.#stopReport.over(outcome));
 
 		const components: Component[] = [
 			this.#threads,
@@ -467,12 +466,12 @@ export class Agent {
 
 	/** Announces and drains. Resolves when the app may be stopped; never rejects. A second call joins the first. */
 	async drain(startedBy: MoveReason): Promise<DrainReport> {
-		return this.#reportOf(await this.#sequence.begin(startedBy));
+		return this.#stopReport.of(await this.#sequence.begin(startedBy));
 	}
 
 	/** The app's process has ended: ends a drain, or makes a short one. */
 	async appGone(): Promise<DrainReport> {
-		return this.#reportOf(await this.#sequence.hurry("app_gone"));
+		return this.#stopReport.of(await this.#sequence.hurry("app_gone"));
 	}
 
 	/**
@@ -481,18 +480,18 @@ export class Agent {
 	 */
 	async fault(): Promise<DrainReport> {
 		const isLeaving = this.#sequence.hasBegun;
-		return this.#reportOf(await (isLeaving ? this.#sequence.over : this.#sequence.hurry("fault")));
+		return this.#stopReport.of(await (isLeaving ? this.#sequence.over : this.#sequence.hurry("fault")));
 	}
 
 	/** Ends a drain in this turn, with whatever is in flight; `stop` then cuts it. */
 	async endNow(why: StopReason): Promise<DrainReport> {
-		return this.#reportOf(await this.#sequence.endNow(why));
+		return this.#stopReport.of(await this.#sequence.endNow(why));
 	}
 
 	/** What the drain has come to so far; `undefined` until it is over. */
 	get report(): DrainReport | undefined {
 		const outcome = this.#sequence.outcome;
-		return outcome === undefined ? undefined : this.#reportOf(outcome);
+		return outcome === undefined ? undefined : this.#stopReport.of(outcome);
 	}
 
 	/**
@@ -514,43 +513,11 @@ export class Agent {
 		this.#appPages.stop();
 		await this.#threads.cut(deadline);
 		this.#observers.readAll();
-		const report = this.#reportOf(outcome);
-		if (!outcome.isDrain) this.#tell("stopped without a drain", report);
-		else if (notFinished(report) > 0) this.#tell("at the stop", report);
-		this.#writeMessage(report);
+		const report = this.#stopReport.stopped(outcome);
 		await this.#openapi?.stop();
 		await this.#runner.stop(deadline);
 		if (this.#state.canMoveTo("stopped")) this.#state.set({ at: "stopped", cut: notFinished(report) }, "parts_stopped");
 		return report;
-	}
-
-	#reportOf(outcome: DrainOutcome): DrainReport {
-		return drainReport(outcome, {
-			sum: (cell) => this.#counters.sum(cell),
-			lost: this.#threads.exchangesLost - this.#lostBefore,
-			failedAtEnd: this.#failedAtEnd ?? this.#counters.sum(CELL.LEAVING_FAILED),
-		});
-	}
-
-	/** The one line of a drain that is over. What the stop then still cuts has a line of its own; so has a stop without a drain, when it is done. */
-	#onDrained(outcome: DrainOutcome): void {
-		this.#failedAtEnd = this.#counters.sum(CELL.LEAVING_FAILED);
-		if (!outcome.isDrain) return;
-		const report = this.#reportOf(outcome);
-		this.#tell("the drain is over", report);
-		this.#writeMessage(report);
-	}
-
-	#tell(what: string, report: DrainReport): void {
-		const isWhole = notFinished(report) === 0 && report.failed === 0;
-		this.#log[isWhole ? "info" : "warn"](`${what}: ${reportSentence(report)}`, reportFields(report));
-	}
-
-	#writeMessage(report: DrainReport): void {
-		const { report: path } = this.#settings.drain;
-		if (path === "none") return;
-		const problem = writeTerminationMessage(path, report);
-		if (problem !== undefined) this.#log.warn("the drain report cannot be written", { path, error: problem });
 	}
 
 	#probes(): ProbeSource {
@@ -622,12 +589,7 @@ export class Agent {
 					idle_ms: message.idleMs,
 					from: message.from,
 				});
-				this.#tree.advise("app_keep_alive", {
-					reason: "app_keep_alive_short",
-					detail: `the app closes connections that were idle for ${message.idleMs} ms`,
-					advice:
-						"nothing to do behind the agent; where a load balancer calls the app itself, make the app's keep-alive timeout longer than the balancer's",
-				});
+				adviseOnAppIdle(this.#tree, message.idleMs);
 				break;
 			case "routeHintRejected":
 				this.#log.warn("x-outrigger-route is no route template", { hint: message.hint });
@@ -651,17 +613,7 @@ export class Agent {
 			if (present > 0 && failedLooks === 0) this.#looksWithPeers += 1;
 			return;
 		}
-		const [first] = peers;
-		this.#tree.advise(
-			"bypass",
-			settled === 0 || first === undefined
-				? undefined
-				: {
-						reason: "bypass",
-						detail: `${settled} connection${settled === 1 ? "" : "s"} to the app came past the agent, from ${first.address} and perhaps others`,
-						advice: `let the Service's targetPort (or the caller) use the agent's port instead of ${first.port}`,
-					},
-		);
+		adviseOnBypass(this.#tree, { settled, peers });
 	}
 
 	/**
@@ -674,25 +626,6 @@ export class Agent {
 		const seen = present + undecided;
 		const isBlind = lookedMs === undefined || lookedMs < this.#leavingSinceMs || (failedLooks > 0 && seen === 0);
 		return isBlind ? undefined : seen;
-	}
-
-	/** What the budget cannot hold is no mistake, but somebody will be cut for it one day. */
-	#adviseOnBudget(): void {
-		const { drain, timeouts } = this.#settings;
-		const { drainMs } = this.#budget;
-		const quietMs = Math.max(drain.announceMinMs, drain.quietMaxMs);
-		const longestMs = Number.isFinite(timeouts.responseMs) ? timeouts.responseMs : 0;
-		if (quietMs <= drainMs && longestMs <= drainMs) return;
-		const needMs = Math.max(quietMs, longestMs) + this.#budget.appStopMs + this.#budget.agentStopMs;
-		this.#tree.advise("grace", {
-			reason: "grace_too_short",
-			detail: `a stop has ${Math.round(drainMs / 1000)} s to drain: ${
-				longestMs > drainMs
-					? "less than timeouts.response allows a request"
-					: "less than the announcement and drain.quietMax"
-			}`,
-			advice: `terminationGracePeriodSeconds: ${Math.ceil(needMs / 1000)} (and drain.grace)`,
-		});
 	}
 
 	/** The place that answered comes first, then all the others. */
