@@ -50,6 +50,8 @@ export interface StopStory {
 const WALL_MS = 1_700_000_000_000;
 /** Times in records are read from a wall clock whose double holds no smaller part. */
 const GRAIN_MS = 0.01;
+/** So long a message may take, and idle connections are still closed before the drain is over, ms. */
+const LINE_QUICK_MS = 20;
 /** Streams are asked to close again after this time (`STREAMS_AGAIN_MS`), and a look may come between. */
 const STREAMS_LATE_MS = 250 + 2 * LOOK_MS;
 
@@ -60,6 +62,12 @@ const endOf = (record: ExchangeRecord): number => startOf(record) + record.durat
 
 /** Whether the drain was over because there was nothing left. */
 const isByItself = ({ control }: StopStory): boolean => control.outcome?.ended === "idle";
+
+/** Whether it was over by itself at the very end of its time, when nobody waits any more for who may just be sending. */
+const isAtTheEnd = ({ control }: StopStory): boolean => {
+	const { outcome, lateMs } = control;
+	return outcome !== undefined && outcome.announcedMs + outcome.drainedMs > outcome.budgetMs - lateMs - CLOSING_MS;
+};
 
 /** In the turn in which the drain is over. */
 export const judgeAtOver = (story: StopStory): void => {
@@ -74,7 +82,8 @@ export const judgeAtOver = (story: StopStory): void => {
 		world.violated(`the drain is over, and the app works on request ${head.id}, which it got ${ago(world, head.atMs)}`);
 	}
 	if (story.held() > 0) world.violated(`the drain is over, and ${story.held()} leases and sockets hold it`);
-	for (const { client, near, isProbe } of callers.conversations) {
+	for (const conversation of callers.conversations) {
+		const { client, near, isProbe } = conversation;
 		if (isProbe) continue;
 		const [awaited] = client.awaited;
 		// Of a stream that was closed, and of an answer that only tells of a failure, nobody waits for the last.
@@ -82,13 +91,28 @@ export const judgeAtOver = (story: StopStory): void => {
 		const record = requests.get(`sim-${awaited?.request.id}`);
 		if (!isLost && record !== undefined && isWhole(record) && near.writableLength > 0)
 			world.violated(`the drain is over, and ${near.writableLength} bytes of an answer are not yet the kernel's`);
-		if (client.isOver || awaited === undefined || near.hasEnded) continue;
+		if (client.isOver || near.hasEnded) continue;
+		if (awaited === undefined) {
+			judgeIdle(story, conversation);
+			continue;
+		}
 		// The data thread says with each sweep what has begun.
 		if (near.readAtMs(awaited.startsAt) > world.nowMs - SWEEP_MS) continue;
 		const { id, kind, asksForUpgrade } = awaited.request;
 		if (kind !== "probe" && !asksForUpgrade && !requests.has(`sim-${id}`))
 			world.violated(`the drain is over, and the agent has read of request ${id}, which is not over`);
 	}
+};
+
+/** When the drain is over nobody is left who was not told to close and may just be sending. */
+const judgeIdle = (story: StopStory, { client, openedMs }: Conversation): void => {
+	const { world, records, settings, lineMs } = story;
+	// Without a quiet time nobody is waited for; and a data thread that is slow to hear closes them later.
+	if (client.isTunnel || settings.drain.quietMinMs === 0 || lineMs > LINE_QUICK_MS || isAtTheEnd(story)) return;
+	const last = records.find(({ requestId }) => requestId === `sim-${client.lastAnswered?.id}`);
+	const idleMs = world.nowMs - Math.max(openedMs, last === undefined ? 0 : endOf(last));
+	if (idleMs > SWEEP_MS + LOOK_MS)
+		world.violated(`the drain is over, and a connection is open that has been idle for ${idleMs.toFixed(1)} ms`);
 };
 
 /** In the turn in which idle connections were closed: none was that could just then bring a request. */
@@ -240,7 +264,11 @@ const judgeNumbers = (story: StopStory, report: DrainReport, beganMs: number): v
 	check("cuts", report.cut, surely.filter(isCutByUs), [...perhaps.filter(isCutByUs), ...notGot, ...failedLate]);
 	check("aborts", report.aborted, surely.filter(isAborted), [...perhaps.filter(isAborted), ...notGot]);
 	check("closed streams", report.streamsClosed, surely.filter(isClosedStream), perhaps.filter(isClosedStream));
-	check("refusals", report.refused, surely.filter(isRefused), [...perhaps.filter(isRefused), ...unread]);
+	check("refusals", report.refused, surely.filter(isRefused), [
+		...perhaps.filter(isRefused),
+		...unread,
+		...opaqueOf(story),
+	]);
 	check("tunnels", report.upgraded, [], records.filter(isTunnel));
 	check("idle connections", report.idleClosed, cleanOf(story, unread), story.callers.conversations);
 };
@@ -253,6 +281,10 @@ const unreadOf = ({ callers, records }: StopStory): readonly LostRequest[] => {
 			near.bytesRead > startsAt && how !== "behind" && (how === "clean" || !known.has(`sim-${request.id}`)),
 	);
 };
+
+/** Who speaks what nobody reads may have been closed before his first byte, too. */
+const opaqueOf = ({ callers }: StopStory): readonly Conversation[] =>
+	callers.conversations.filter(({ client }) => client.isOpaque);
 
 /** Those that ended in good order, and not because the agent stopped. */
 const cleanOf = ({ control }: StopStory, unread: readonly LostRequest[]): readonly LostRequest[] =>
@@ -372,11 +404,7 @@ const nameOf = (record: ExchangeRecord | undefined): string =>
 const judgeCalm = (story: StopStory): void => {
 	const { world, ledger, records, control, callers, settings } = story;
 	const { overMs, report } = control;
-	if (overMs === undefined || report === undefined || !isByItself(story)) return;
-	// Over by itself at the very end of its time: nobody waits any more for who may just be sending.
-	const { outcome } = control;
-	if (outcome === undefined || outcome.announcedMs + outcome.drainedMs > outcome.budgetMs - control.lateMs - CLOSING_MS)
-		return;
+	if (overMs === undefined || report === undefined || !isByItself(story) || isAtTheEnd(story)) return;
 	const byId = new Map(records.map((record) => [record.requestId, record]));
 	for (const request of ledger.requests.values()) {
 		if (isServed(request) || callers.elsewhere.has(request)) continue;
@@ -394,7 +422,7 @@ const judgeCalm = (story: StopStory): void => {
 	}
 	// Nothing else is refused. Who still sent when the agent had stopped may see a reset in the place of the clean end.
 	const unread = unreadOf(story);
-	const [least, most] = [cleanOf(story, unread).length, unread.length];
+	const [least, most] = [cleanOf(story, unread).length, unread.length + opaqueOf(story).length];
 	if (report.refused < least || report.refused > most)
 		world.violated(`${report.refused} refused, ${least} to ${most} unread`);
 	if (records.some(isRefused)) world.violated("a request was refused");

@@ -115,6 +115,7 @@ test("a body that waits because the app does not take it is nobody's stall", asy
 		await new Promise((resolve) => setTimeout(resolve, 100));
 	}
 	assert.ok(client.socket.writableLength > 0, "back-pressure has reached the client");
+	await eventually(() => plane.counters.get(CELL.UPSTREAM_OPEN) === 1, "the connection to the app"); // it has its own time to be made
 	for (let i = 0; i < 10; i++) plane.advance(30_000);
 	assert.equal(client.receivedBytes, 0);
 	mayRead = true;
