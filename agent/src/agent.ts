@@ -225,7 +225,8 @@ export class Agent {
 		this.#bypass.subscribe((reading) => this.#onBypass(reading));
 		adviseOnBudget(tree, settings, this.#budget);
 		if (files.advice !== undefined) {
-			tree.advise("file_descriptors", files.advice);
+			// The default is more than most need: half of it is worth a line, and no warning that stays.
+			if (files.connectionsMax * 4 < settings.limits.connectionsMax) tree.advise("file_descriptors", files.advice);
 			log.info("fewer connections than configured", { why: files.advice.detail, advice: files.advice.advice });
 		}
 

@@ -99,7 +99,6 @@ interface Balancer {
 class Run {
 	readonly #settings: RunSettings;
 	readonly #podSettings: PodSettings;
-	readonly #dice: Dice;
 	readonly #timeline = new Timeline();
 	/** Two for each pair: 2n and 2n + 1. */
 	#slots: readonly Slot[] = [];
@@ -117,14 +116,14 @@ class Run {
 		this.#settings = settings;
 		const { app, mode, agent, graceMs, downloadBytes, agentEnv } = settings;
 		this.#podSettings = { app, mode, agent, graceMs, downloadBytes, env: agentEnv };
-		this.#dice = new Dice(settings.seed);
 	}
 
 	async start(): Promise<void> {
 		const { pairs, folder, app, mode } = this.#settings;
 		mkdirSync(folder, { recursive: true });
 		app.build();
-		const ports = (await listeningPorts(pairs * 8 + 1, this.#dice)).values();
+		// Not of the seed: two runs side by side must not take the same.
+		const ports = (await listeningPorts(pairs * 8 + 1, new Dice(process.pid))).values();
 		const port = (): number => ports.next().value ?? 0;
 		this.#slots = Array.from({ length: pairs * 2 }, (_, index) => ({
 			name: `pair${Math.floor(index / 2) + 1}${"ab"[index % 2]}`,
