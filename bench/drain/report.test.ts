@@ -248,4 +248,13 @@ test("what an earlier run has measured and this one has not stands in its place,
 	);
 	assert.match(renderResults(all), /\* Of an earlier run, 2023-12-31, commit older: go without, node without/);
 	assert.equal(merged(now, now), now, "nothing that was not there");
+	const third: Results = { ...results(), date: "2023-12-30", commit: "oldest", outcomes: [] };
+	assert.deepEqual(
+		merged(third, all).earlier.map(({ commit, outcomes }) => [commit, outcomes]),
+		[
+			["abc", ["node port"]],
+			["older", ["go without", "node without"]],
+		],
+		"each outcome stays with the run that measured it",
+	);
 });

@@ -53,11 +53,24 @@ export function merged(results: Results, earlier: Results): Results {
 	const apps = [...results.apps, ...earlier.apps.filter(({ name }) => !results.apps.some((app) => app.name === name))];
 	const place = ({ app, mode }: Outcome): number =>
 		apps.findIndex(({ name }) => name === app) * MODES.length + MODES.indexOf(mode);
+	// What the earlier run had itself from others stays theirs.
+	const names = new Set(more.map(nameOf));
+	const theirs = earlier.earlier.map((each) => ({
+		...each,
+		outcomes: each.outcomes.filter((name) => names.has(name)),
+	}));
+	const notItsOwn = new Set(theirs.flatMap(({ outcomes }) => outcomes));
+	const itsOwn = [...names].filter((name) => !notItsOwn.has(name));
 	return {
 		...results,
 		apps,
 		outcomes: [...results.outcomes, ...more].sort((a, b) => place(a) - place(b)),
-		earlier: [...results.earlier, { date: earlier.date, commit: earlier.commit, outcomes: more.map(nameOf) }],
+		earlier: [
+			...results.earlier,
+			...[{ date: earlier.date, commit: earlier.commit, outcomes: itsOwn }, ...theirs].filter(
+				({ outcomes }) => outcomes.length > 0,
+			),
+		],
 	};
 }
 
