@@ -1,9 +1,9 @@
 import { Agent, type IncomingHttpHeaders, request } from "node:http";
-import { connect, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { systemClock } from "../foundation/clock.ts";
 import { silentLogger } from "../foundation/logger.ts";
 import { systemScheduler } from "../foundation/scheduler.ts";
+import { TextClient } from "../foundation/text-client.fixture.ts";
 import type { Method } from "./method.ts";
 import { ContractServer, type ContractServerParts } from "./server.ts";
 
@@ -84,41 +84,13 @@ export function ask(asked: Asked): Promise<Answer> {
 	});
 }
 
-/** Bytes as they are written; `text` is all that has come back. */
-export class RawClient {
-	readonly socket: Socket;
-	text = "";
-	readonly closed: Promise<void>;
-
-	constructor(t: TestContext, port: number) {
-		this.socket = connect(port, "127.0.0.1");
-		this.socket.on("data", (chunk) => {
-			this.text += chunk.toString("latin1");
-		});
-		this.socket.on("error", () => {});
-		this.closed = new Promise((resolve) => this.socket.once("close", () => resolve()));
-		t.after(() => this.socket.destroy());
-	}
-
+/** Bytes as they are written. */
+export class RawClient extends TextClient {
 	/** A call, after which the connection stays. */
 	call(path: string, body = "{}"): void {
 		this.socket.write(
 			`POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
 		);
-	}
-
-	/** Resolves when `what` has come. */
-	until(what: string): Promise<void> {
-		return new Promise((resolve, reject) => {
-			const look = (): void => {
-				if (!this.text.includes(what)) return;
-				this.socket.off("data", look);
-				resolve();
-			};
-			this.socket.on("data", look);
-			this.socket.once("close", () => reject(new Error(`closed before ${what}: ${this.text}`)));
-			look();
-		});
 	}
 }
 

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { listenOptions } from "../config/address.ts";
@@ -6,10 +5,10 @@ import type { Address } from "../config/settings.ts";
 import type { Clock } from "../foundation/clock.ts";
 import type { Component } from "../foundation/component.ts";
 import { isJsonObject, type JsonObject } from "../foundation/json-object.ts";
+import { listenOn, portAddress } from "../foundation/listening.ts";
 import type { Logger } from "../foundation/logger.ts";
-import { createServer, type Refusal, refuseHead } from "../foundation/node-http.ts";
+import { createServer, HEAD_BYTES_MAX, type Refusal, refuseHead, serverOptions } from "../foundation/node-http.ts";
 import type { Cancel, Scheduler } from "../foundation/scheduler.ts";
-import { removeStaleSocket } from "../foundation/stale-socket.ts";
 import { type PulledMetric, pulledMetric } from "../telemetry/registry.ts";
 import { findStranger } from "./guard.ts";
 import { ApiError, type Call, type ErrorCode, type Method, STATUS_OF_CODE } from "./method.ts";
@@ -51,7 +50,8 @@ export const CONTRACT_TIMEOUTS: ContractTimeouts = Object.freeze({
 	writeMs: 10_000,
 });
 
-const HEAD_BYTES_MAX = 16_384;
+/** A Unix socket is for its owner and the owner's group: whoever may connect may drain the pod. */
+const SOCKET_UMASK = 0o117;
 export const BODY_BYTES_MAX = 65_536;
 /** Bytes of a body that is refused which are read and thrown away, so that the answer arrives and no reset. */
 const LINGER_BYTES_MAX = 1_048_576;
@@ -110,8 +110,7 @@ export class ContractServer implements Component {
 
 	/** Where it listens; `undefined` before `start`, after `stop`, and on a Unix socket. */
 	get address(): AddressInfo | undefined {
-		const address = this.#server?.address();
-		return typeof address === "object" && address !== null ? address : undefined;
+		return portAddress(this.#server);
 	}
 
 	/** For the registry. */
@@ -131,31 +130,20 @@ export class ContractServer implements Component {
 	async start(): Promise<void> {
 		const { listen, log } = this.#parts;
 		const { requestMs, idleMs } = this.#timeouts;
-		const server = createServer(
-			{
-				maxHeaderSize: HEAD_BYTES_MAX,
-				headersTimeout: requestMs,
-				requestTimeout: requestMs,
-				keepAliveTimeout: idleMs,
-				// Node looks for what is late at this interval only; its default is 30 s.
-				connectionsCheckingInterval: Math.max(100, Math.min(1_000, requestMs)),
-				requireHostHeader: false, // guard.ts says it in our form
-			},
-			(request, response) => {
-				// Never rejects but for a mistake of ours between the two answers: the connection is then good for nothing more.
-				this.#serve(request, response).catch((error: unknown) => {
-					log.error("an answer of the API failed", { error });
-					response.destroy();
-				});
-			},
-		);
+		const server = createServer(serverOptions({ headMs: requestMs, idleMs }), (request, response) => {
+			// Never rejects but for a mistake of ours between the two answers: the connection is then good for nothing more.
+			this.#serve(request, response).catch((error: unknown) => {
+				log.error("an answer of the API failed", { error });
+				response.destroy();
+			});
+		});
 		server.on("connection", (socket) => this.#accept(socket));
 		server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => refuseHead(error, socket, sayBadHead));
 		server.on("checkExpectation", (_, response) =>
 			this.#send(response, refusal("invalid_argument", "no expectation is met here", 417), true),
 		);
 		this.#server = server;
-		await listenOn(server, listen);
+		await listenOn(server, listenOptions(listen), SOCKET_UMASK);
 		server.on("error", (error) => log.error("the API port", { error }));
 	}
 
@@ -410,21 +398,4 @@ function parseBody(body: Buffer): JsonObject {
 	}
 	if (!isJsonObject(input)) throw new ApiError("invalid_argument", "the body is not an object");
 	return input;
-}
-
-/** Binds, or rejects with the system's error. A Unix socket is for its owner and the owner's group: whoever may connect may drain the pod. */
-async function listenOn(server: Server, address: Address): Promise<void> {
-	const listening = once(server, "listening"); // rejects on "error"
-	if (address.kind === "tcp") server.listen(listenOptions(address));
-	else {
-		await removeStaleSocket(address.path);
-		// Binding happens within `listen`, and its mode is what the umask leaves: so that not for one moment others may connect.
-		const before = process.umask(0o117);
-		try {
-			server.listen(listenOptions(address));
-		} finally {
-			process.umask(before);
-		}
-	}
-	await listening;
 }

@@ -1,3 +1,4 @@
+import type { ServerOptions } from "node:http";
 import type { Socket } from "node:net";
 
 /**
@@ -5,6 +6,22 @@ import type { Socket } from "node:net";
  * are getters that load undici and the WebSocket client (Node 26: 14 MiB and 100 ms that nobody uses). `getBuiltinModule` reads none.
  */
 export const { createServer, request, STATUS_CODES } = process.getBuiltinModule("node:http");
+
+/** Bytes of a request's head on the ports beside the traffic: a scraper's has a few hundred. */
+export const HEAD_BYTES_MAX = 16_384;
+
+/** What `createServer` is told for them. `headMs`: a request must be there; `idleMs`: a connection between two requests. */
+export function serverOptions({ headMs, idleMs }: { readonly headMs: number; readonly idleMs: number }): ServerOptions {
+	return {
+		maxHeaderSize: HEAD_BYTES_MAX,
+		headersTimeout: headMs,
+		requestTimeout: headMs,
+		keepAliveTimeout: idleMs,
+		// Node looks for what is late at this interval only; its default is 30 s.
+		connectionsCheckingInterval: Math.max(100, Math.min(1_000, headMs)),
+		requireHostHeader: false, // HTTP/1.0 probes of load balancers; who needs one refuses it in its own form
+	};
+}
 
 /** What is said to a client whose bytes are no request. */
 export interface Refusal {

@@ -1,9 +1,9 @@
 import { Agent, type IncomingHttpHeaders, request } from "node:http";
-import { connect, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { type Clock, ManualClock } from "../foundation/clock.ts";
 import { silentLogger } from "../foundation/logger.ts";
 import { ManualScheduler } from "../foundation/scheduler.ts";
+import { TextClient } from "../foundation/text-client.fixture.ts";
 import { AppPages } from "../observe/app-page.ts";
 import type { MetricSource } from "../telemetry/exposition-write.ts";
 import { MetricsPage } from "./metrics-page.ts";
@@ -93,40 +93,11 @@ export function ask(
 	});
 }
 
-/** A raw client; `text` is all that it has been sent. */
-export class RawClient {
-	readonly socket: Socket;
-	text = "";
-	readonly closed: Promise<void>;
-
-	/** `from`: another address of the loopback network stands for another machine. */
-	constructor(t: TestContext, port: number, from = "127.0.0.1") {
-		this.socket = connect({ port, host: "127.0.0.1", localAddress: from });
-		this.socket.on("data", (chunk) => {
-			this.text += chunk.toString("latin1");
-		});
-		this.socket.on("error", () => {});
-		this.closed = new Promise((resolve) => this.socket.once("close", () => resolve()));
-		t.after(() => this.socket.destroy());
-	}
-
+/** Bytes as they are written. */
+export class RawClient extends TextClient {
 	/** Sends a request that keeps the connection. */
 	ask(path: string): void {
 		this.socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`);
-	}
-
-	/** Resolves when `what` has come. */
-	until(what: string): Promise<void> {
-		return new Promise((resolve, reject) => {
-			const look = (): void => {
-				if (!this.text.includes(what)) return;
-				this.socket.off("data", look);
-				resolve();
-			};
-			this.socket.on("data", look);
-			this.socket.once("close", () => reject(new Error(`closed before ${what}: ${this.text}`)));
-			look();
-		});
 	}
 }
 

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { closeSync, openSync, readSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -6,9 +5,9 @@ import { listenOptions } from "../config/address.ts";
 import type { Address } from "../config/settings.ts";
 import type { Clock } from "../foundation/clock.ts";
 import type { Component } from "../foundation/component.ts";
+import { listenOn, portAddress } from "../foundation/listening.ts";
 import type { Logger } from "../foundation/logger.ts";
-import { createServer, type Refusal, refuseHead, STATUS_CODES } from "../foundation/node-http.ts";
-import { removeStaleSocket } from "../foundation/stale-socket.ts";
+import { createServer, type Refusal, refuseHead, STATUS_CODES, serverOptions } from "../foundation/node-http.ts";
 import { negotiateFormat, parseAccept } from "../telemetry/exposition-write.ts";
 import { type PulledMetric, pulledMetric } from "../telemetry/registry.ts";
 import { ConnectionPlaces } from "./connection-places.ts";
@@ -62,8 +61,6 @@ export interface OpsTimeouts {
 
 export const OPS_TIMEOUTS: OpsTimeouts = Object.freeze({ headMs: 5_000, idleMs: 75_000, writeStallMs: 10_000 });
 
-/** Bytes of a request's head: a scraper's has a few hundred. */
-const HEAD_BYTES_MAX = 16_384;
 /** How long a token that was read is believed, ms. */
 const TOKEN_CACHE_MS = 1_000;
 const TOKEN_BYTES_MAX = 4_096;
@@ -101,8 +98,7 @@ export class OpsServer implements Component {
 
 	/** Where it listens; `undefined` before `start`, after `stop`, and on a Unix socket. */
 	get address(): AddressInfo | undefined {
-		const address = this.#server?.address();
-		return typeof address === "object" && address !== null ? address : undefined;
+		return portAddress(this.#server);
 	}
 
 	/** For the registry. */
@@ -117,24 +113,13 @@ export class OpsServer implements Component {
 	}
 
 	async start(): Promise<void> {
-		const server = createServer(
-			{
-				maxHeaderSize: HEAD_BYTES_MAX,
-				headersTimeout: this.#timeouts.headMs,
-				requestTimeout: this.#timeouts.headMs,
-				keepAliveTimeout: this.#timeouts.idleMs,
-				// Node looks for late heads at this interval only; its default is 30 s.
-				connectionsCheckingInterval: Math.max(100, Math.min(1_000, this.#timeouts.headMs)),
-				requireHostHeader: false, // HTTP/1.0 probes of load balancers
-			},
-			(request, response) => {
-				this.#answer(request, response).catch((error: unknown) => {
-					this.#parts.log.error("an answer of the ops port failed", { error });
-					if (response.headersSent) response.destroy();
-					else sendProblem(request, response, 500, "The agent made a mistake; its log has the details.");
-				});
-			},
-		);
+		const server = createServer(serverOptions(this.#timeouts), (request, response) => {
+			this.#answer(request, response).catch((error: unknown) => {
+				this.#parts.log.error("an answer of the ops port failed", { error });
+				if (response.headersSent) response.destroy();
+				else sendProblem(request, response, 500, "The agent made a mistake; its log has the details.");
+			});
+		});
 		server.on("connection", (socket) => {
 			socket.once("close", () => this.#places.leave(socket));
 			this.#places.enter(socket);
@@ -144,10 +129,7 @@ export class OpsServer implements Component {
 			sendProblem(request, response, 417, "No expectation is met here."),
 		);
 		this.#server = server;
-		const { listen } = this.#parts;
-		if (listen.kind === "unix") await removeStaleSocket(listen.path);
-		server.listen(listenOptions(listen));
-		await once(server, "listening"); // rejects on "error"
+		await listenOn(server, listenOptions(this.#parts.listen));
 		server.on("error", (error) => this.#parts.log.error("the ops port", { error }));
 	}
 
